@@ -1,0 +1,1 @@
+"""The course itself: running notebooks, reporting runs, keeping the ledger of claims."""

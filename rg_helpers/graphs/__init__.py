@@ -1,0 +1,1 @@
+"""Ways to draw a reasoning graph; every one returns the same `StepGraph`."""
