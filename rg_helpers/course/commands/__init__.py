@@ -1,3 +1,12 @@
-"""The sub-commands of `rgh`: one module each with `add_arguments(parser)` and `run(arguments)`."""
+"""The commands of `rgh`: one module each, named in COMMANDS in the order of `rgh --help`.
 
-COMMANDS: tuple[str, ...] = ()
+A command module has a docstring whose first line is its help text, and two functions:
+`add_arguments(parser: argparse.ArgumentParser) -> None` and
+`run(arguments: argparse.Namespace) -> int` (the exit code). Only the module of the command
+that was asked for is imported, so a command may import torch at its top.
+An underscore in the module's name is a hyphen in the command's.
+"""
+
+from __future__ import annotations
+
+COMMANDS: tuple[str, ...] = ("claims",)
