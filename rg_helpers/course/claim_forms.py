@@ -1,0 +1,84 @@
+"""Which ids the ledger may hold and which it must: a slip of the pen is no new result."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from rg_helpers.course.claims import Claim, ClaimProblem
+
+FAMILY = "{arithmetic,deduction,program}"
+
+
+@dataclass(frozen=True)
+class ClaimForm:
+    """A family of claim ids.
+
+    `pattern` names alternatives in braces ("{easy,hard}") and a free word as "*". Where
+    `command` is given, every id of the pattern is due and this command measures it.
+    """
+
+    pattern: str
+    command: str | None = None
+
+    def matches(self, id: str) -> bool:
+        """Say whether `id` has this form."""
+        written = re.escape(self.pattern).replace(r"\*", r"[a-z0-9_-]+")
+        written = re.sub(r"\\\{(.*?)\\\}", lambda m: f"({m[1].replace(',', '|')})", written)
+        return re.fullmatch(written, id) is not None
+
+    def due(self) -> Iterator[str]:
+        """Yield the ids that the ledger must hold for this form."""
+        if self.command is not None:
+            yield from _expand(self.pattern)
+
+
+FORMS = (
+    ClaimForm(f"base.accuracy.{FAMILY}.{{easy,hard}}", "rgh accuracy"),
+    ClaimForm(f"edges.attention.{FAMILY}.{{auroc,ap,f1}}", "rgh edges"),
+    ClaimForm(f"edges.{{previous_step,position_only,random}}.{FAMILY}.auroc", "rgh edges"),
+    ClaimForm(f"edges.*.{FAMILY}.{{auroc,ap,f1}}"),
+    ClaimForm("bench.step_attention.cpu.t2048.time_vs_sdpa", "python benchmarks/step_attention.py"),
+    ClaimForm(
+        "bench.step_attention.cpu.t4096.{speedup_vs_eager,extra_memory_vs_eager}",
+        "python benchmarks/step_attention.py",
+    ),
+    ClaimForm(
+        "bench.step_attention.{cpu,gpu}.*.{time_vs_sdpa,speedup_vs_eager,extra_memory_vs_eager}"
+    ),
+    ClaimForm("course.minutes.cpu", "rgh run --profile cpu --record"),
+    ClaimForm("course.minutes.{gpu,hub}"),
+)
+
+
+def check_ids(claims: Iterable[Claim], forms: Iterable[ClaimForm] = FORMS) -> list[ClaimProblem]:
+    """Return a `ClaimProblem` for every id of unknown form and for every due id not claimed."""
+    forms, ids = tuple(forms), {claim.id for claim in claims}
+    problems = [
+        ClaimProblem(
+            id,
+            "no known form of claim has this id",
+            "correct the id in the code that writes it, or add its form to "
+            "rg_helpers/course/claim_forms.py",
+        )
+        for id in sorted(ids)
+        if not any(form.matches(id) for form in forms)
+    ]
+    for form in forms:
+        problems += [
+            ClaimProblem(id, "not measured yet", f"run `{form.command}`")
+            for id in form.due()
+            if id not in ids
+        ]
+    return problems
+
+
+def _expand(pattern: str) -> Iterator[str]:
+    """Expand "a.{b,c}" to "a.b" and "a.c", as a shell does."""
+    choice = re.search(r"\{(.*?)\}", pattern)
+    if choice is None:
+        yield pattern
+        return
+    for word in choice[1].split(","):
+        yield from _expand(pattern[: choice.start()] + word + pattern[choice.end() :])

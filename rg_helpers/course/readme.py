@@ -1,0 +1,162 @@
+"""The generated blocks of README.md: tables written from the ledger, never by hand."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+from rg_helpers.artefacts import read_json, write_text
+from rg_helpers.course.claims import Claim, read_claims
+from rg_helpers.course.folders import notebooks_folder, repository, results_folder
+
+Claims = Mapping[str, Claim]
+NOT_MEASURED = "_Not measured yet._"
+
+
+def update_readme(path: str | Path | None = None) -> bool:
+    """Rewrite the generated blocks of the README in place; return whether anything changed."""
+    path = Path(path) if path is not None else repository() / "README.md"
+    old = path.read_text(encoding="utf-8")
+    new = with_generated_blocks(old, read_claims())
+    if new != old:
+        write_text(path, new)
+    return new != old
+
+
+def with_generated_blocks(text: str, claims: Claims) -> str:
+    """Return `text` with every block between `<!-- NAME -->` and `<!-- /NAME -->` made anew.
+
+    Raises `ValueError` when a block of `BLOCKS` is absent, left open or there twice.
+    """
+    for name, write in BLOCKS.items():
+        opening, closing = f"<!-- {name} -->", f"<!-- /{name} -->"
+        if text.count(opening) != 1 or text.count(closing) != 1:
+            raise ValueError(
+                f"README.md should hold the block {opening} ... {closing} exactly once: put the "
+                "two markers back where the table belongs"
+            )
+        start, end = text.index(opening) + len(opening), text.index(closing)
+        if end < start:
+            raise ValueError(f"README.md closes {name} before it opens it: swap the two markers")
+        text = f"{text[:start]}\n{write(claims)}\n{text[end:]}"
+    return text
+
+
+def table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """Return a Markdown table."""
+    header = list(header)
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def figure(claim: Claim | None, digits: int = 2) -> str:
+    """Write a claim's value with its interval, and say so when it misses its target."""
+    if claim is None:
+        return "–"
+    text = f"{claim.value:.{digits}f}"
+    if claim.low is not None and claim.high is not None:
+        text += f" [{claim.low:.{digits}f}, {claim.high:.{digits}f}]"
+    if claim.target_met() is False:
+        text += f" (missed: {claim.target})"
+    return text
+
+
+def _accuracy(claims: Claims) -> str:
+    return _cross_table(claims, r"base\.accuracy\.(\w+)\.(\w+)", "family")
+
+
+def _edges(claims: Claims) -> str:
+    """One row a method, best first; AUROC with its interval, then AP and F1 where measured."""
+    found = _matching(claims, r"edges\.([\w-]+)\.(\w+)\.auroc")
+    if not found:
+        return NOT_MEASURED
+    families = _ordered(family for _, family in found)
+    methods = _ordered(method for method, _ in found)
+
+    def mean(method: str) -> float:
+        values = [found[method, family].value for family in families if (method, family) in found]
+        return sum(values) / len(values)
+
+    def cell(method: str, family: str) -> str:
+        rest = [claims.get(f"edges.{method}.{family}.{score}") for score in ("ap", "f1")]
+        return " · ".join([figure(found.get((method, family))), *map(_value, rest)])
+
+    header = ["AUROC [95 %] · AP · F1", *families]
+    ranked = sorted(methods, key=mean, reverse=True)
+    return table(header, [[_words(m), *(cell(m, family) for family in families)] for m in ranked])
+
+
+def _benchmark(claims: Claims) -> str:
+    found = _matching(claims, r"bench\.step_attention\.(\w+)\.t(\d+)\.(\w+)")
+    if not found:
+        return NOT_MEASURED
+    scores = _ordered(score for _, _, score in found)
+    places = sorted({(device, int(length)) for device, length, _ in found})
+    machines = _ordered(f"{claim.device} ({claim.date})" for claim in found.values())
+    rows = [
+        [device, str(length), *(figure(found.get((device, str(length), s))) for s in scores)]
+        for device, length in places
+    ]
+    header = ["device", "tokens", *map(_words, scores)]
+    return table(header, rows) + "\n\nMeasured on " + "; ".join(machines) + "."
+
+
+def _notebooks(claims: Claims) -> str:
+    """One row a notebook; minutes and memory as measured by a full run of the cpu profile."""
+    from rg_helpers.course.notebook_files import notebook_title
+
+    notebooks = sorted(notebooks_folder().glob("*.ipynb"))
+    if not notebooks:
+        return "_No notebooks yet._"
+    source = results_folder() / "course_minutes_cpu.json"
+    measured = {}
+    if source.is_file():
+        measured = {row["notebook"]: row for row in read_json(source)["notebooks"]}
+    rows = []
+    for path in notebooks:
+        row = measured.get(path.stem)
+        times = [f"{row['minutes']:.1f}", f"{row['peak_memory_gib']:.1f}"] if row else ["–", "–"]
+        rows.append([f"[{path.stem}](notebooks/{path.name})", notebook_title(path), *times])
+    total = claims.get("course.minutes.cpu")
+    if total is not None:
+        rows.append(["all", f"{total.device}, {total.date}", f"{total.value:.1f}", ""])
+    return table(["notebook", "what it shows", "minutes", "GiB"], rows)
+
+
+def _cross_table(claims: Claims, pattern: str, corner: str) -> str:
+    found = _matching(claims, pattern)
+    if not found:
+        return NOT_MEASURED
+    rows, columns = (_ordered(key[side] for key in found) for side in (0, 1))
+    counts = _ordered(f"{claim.n} {claim.unit}" for claim in found.values() if claim.n)
+    text = table(
+        [corner, *map(_words, columns)],
+        [[row, *(figure(found.get((row, column)), 3) for column in columns)] for row in rows],
+    )
+    return text + (f"\n\nEach of {' / '.join(counts)}; 95 % intervals." if counts else "")
+
+
+def _matching(claims: Claims, pattern: str) -> dict[tuple[str, ...], Claim]:
+    matches = ((re.fullmatch(pattern, id), claim) for id, claim in claims.items())
+    return {match.groups(): claim for match, claim in matches if match}
+
+
+def _ordered(words: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(words))
+
+
+def _value(claim: Claim | None) -> str:
+    return "–" if claim is None else f"{claim.value:.2f}"
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+BLOCKS: Mapping[str, Callable[[Claims], str]] = {
+    "notebooks": _notebooks,
+    "claims:accuracy": _accuracy,
+    "claims:edges": _edges,
+    "claims:benchmark": _benchmark,
+}
