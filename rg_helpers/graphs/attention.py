@@ -1,0 +1,194 @@
+"""Attention graphs: how much each step attends to the premises and steps before it.
+
+An edge weight is association, not cause: that a step looks at another one does not say that it
+uses it. The notebooks on interventions measure that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import psutil
+import torch
+from tqdm.auto import tqdm
+
+from rg_helpers.graphs.step_graph import StepGraph, normalise_rows
+from rg_helpers.step_attention import step_attention
+from rg_helpers.traces import Trace, check_positions
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+Reduction = Literal["mean", "max"] | Sequence[tuple[int, int]]
+MEMORY_SHARE = 0.25  # of what is free now; the rest is for the caller
+LARGEST_BATCH = 32  # wider batches of short traces gain nothing on a CPU
+
+
+def attention_masses(
+    model: PreTrainedModel,
+    traces: Sequence[Trace],
+    *,
+    layers: Sequence[int] | None = None,
+    batch_size: int | None = None,
+    progress: bool = True,
+) -> list[np.ndarray]:
+    """Return each trace's attention between nodes: float32 (layers, heads, nodes, nodes).
+
+    Entry [l, h, i, j] is the attention that a token of node i pays, in layer l and head h, to all
+    tokens of node j, averaged over the tokens of i. Rows sum to at most one; what is missing
+    went to BOS and separators. Nothing is normalised and nothing dropped yet.
+
+    Traces are batched by length; without a `batch_size` a batch is as large as a quarter of the
+    free memory allows. Raises `ValueError` for traces without nodes or longer than the model's
+    positions.
+    """
+    for trace in traces:
+        if not trace.nodes:
+            raise ValueError(f"trace {trace.trace_id!r} has no nodes: nothing to draw a graph of")
+        check_positions(model, len(trace), f"trace {trace.trace_id!r}")
+    masses: list[np.ndarray | None] = [None] * len(traces)
+    was_training = model.training
+    model.eval()
+    bar = tqdm(total=len(traces), desc="attention graphs", disable=None if progress else True)
+    try:
+        with bar, torch.no_grad():
+            for chosen in _batches(model, traces, batch_size):
+                batch = [traces[index] for index in chosen]
+                found = step_attention(model, *_padded(batch, model.device), layers=layers).mass
+                found = found.float().cpu().numpy()
+                for index, mass in zip(chosen, found, strict=True):
+                    nodes = len(traces[index].nodes)
+                    masses[index] = mass[:, :, :nodes, :nodes].copy()
+                bar.update(len(batch))
+    finally:
+        model.train(was_training)
+    return [mass for mass in masses if mass is not None]
+
+
+def attention_graphs(
+    model: PreTrainedModel,
+    traces: Sequence[Trace],
+    reduction: Reduction = "mean",
+    *,
+    sink: Literal["keep", "drop"] = "keep",
+    min_gap: int = 1,
+    batch_size: int | None = None,
+    progress: bool = True,
+) -> list[StepGraph]:
+    """Draw the attention graph of every trace; the arguments are those of `attention_graph`."""
+    masses = attention_masses(model, traces, batch_size=batch_size, progress=progress)
+    return [
+        attention_graph(trace, mass, reduction, sink=sink, min_gap=min_gap)
+        for trace, mass in zip(traces, masses, strict=True)
+    ]
+
+
+def attention_graph(
+    trace: Trace,
+    mass: np.ndarray,
+    reduction: Reduction = "mean",
+    *,
+    sink: Literal["keep", "drop"] = "keep",
+    min_gap: int = 1,
+) -> StepGraph:
+    """Reduce one trace's masses (layers, heads, nodes, nodes) to one `StepGraph`.
+
+    `reduction`: "mean" or "max" over all layers and heads, or a list of (layer, head) pairs that
+    are averaged. `sink` decides about heads that rest on BOS, which belongs to no node: "keep"
+    lets them count little, since little of their mass is on nodes; "drop" scales each head's row
+    to one first, so that all heads count alike. Sources nearer than `min_gap` nodes are left out.
+    """
+    scaled = reduce_masses(mass, reduction, sink=sink, min_gap=min_gap)
+    if isinstance(reduction, str):
+        choice = f"{reduction} of {mass.shape[0]} layers x {mass.shape[1]} heads"
+    else:
+        choice = ", ".join(f"layer {layer} head {head}" for layer, head in reduction)
+    return StepGraph(scaled, trace.kinds, trace.texts, "attention", choice, trace.trace_id)
+
+
+def reduce_masses(
+    mass: np.ndarray,
+    reduction: Reduction,
+    *,
+    sink: Literal["keep", "drop"] = "keep",
+    min_gap: int = 1,
+) -> np.ndarray:
+    """Reduce (layers, heads, nodes, nodes) to normalised float32 (nodes, nodes)."""
+    if sink not in ("keep", "drop"):
+        raise ValueError(f"sink={sink!r}: expected 'keep' or 'drop'")
+    if sink == "drop":
+        mass = normalise_rows(mass, min_gap)
+    if reduction == "mean":
+        reduced = mass.mean(axis=(0, 1))
+    elif reduction == "max":
+        reduced = mass.max(axis=(0, 1))
+    elif isinstance(reduction, str) or not len(reduction):
+        raise ValueError(
+            f"reduction={reduction!r}: expected 'mean', 'max' or a list of (layer, head) pairs"
+        )
+    else:
+        layers, heads = mass.shape[:2]
+        for layer, head in reduction:
+            if not (0 <= layer < layers and 0 <= head < heads):
+                raise ValueError(
+                    f"there is no layer {layer} head {head}: the masses hold {layers} layers "
+                    f"(0 to {layers - 1}) of {heads} heads (0 to {heads - 1})"
+                )
+        reduced = np.mean([mass[layer, head] for layer, head in reduction], axis=0)
+    return normalise_rows(reduced, min_gap)
+
+
+def _batches(
+    model: PreTrainedModel, traces: Sequence[Trace], batch_size: int | None
+) -> list[list[int]]:
+    """Group trace indices by length; the longest trace of a group sets its memory."""
+    if batch_size is not None and batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+    free = _free_bytes(model)
+    batches: list[list[int]] = []
+    longest_first = sorted(range(len(traces)), key=lambda index: -len(traces[index]))
+    for index in longest_first:
+        if batches:
+            first = traces[batches[-1][0]]
+            most = batch_size or max(1, min(LARGEST_BATCH, free // _bytes_needed(model, first)))
+            if len(batches[-1]) < most:
+                batches[-1].append(index)
+                continue
+        batches.append([index])
+    return batches
+
+
+def _free_bytes(model: PreTrainedModel) -> int:
+    if model.device.type == "cuda":
+        free = torch.cuda.mem_get_info(model.device)[0]
+    else:
+        free = psutil.virtual_memory().available
+    return int(free * MEMORY_SHARE)
+
+
+def _bytes_needed(model: PreTrainedModel, trace: Trace) -> int:
+    """Estimate, on the high side, what one trace of this length takes in a forward pass."""
+    config = model.config.get_text_config()
+    tokens, nodes = len(trace), len(trace.nodes)
+    heads, layers = config.num_attention_heads, config.num_hidden_layers
+    per_token = 2 * config.vocab_size + 24 * config.hidden_size + 6 * heads * nodes
+    kept = layers * heads * nodes * nodes
+    scores = 2 * heads * tokens * min(tokens, 2048)  # where no fused kernel fits
+    return 4 * (tokens * per_token + kept + scores)
+
+
+def _padded(
+    batch: Sequence[Trace], device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return input_ids, attention_mask and node_ids (batch, tokens), padded on the right."""
+    width = max(len(trace) for trace in batch)
+    input_ids = torch.zeros(len(batch), width, dtype=torch.int64)
+    mask = torch.zeros_like(input_ids)
+    node_ids = torch.full_like(input_ids, -1)
+    for row, trace in enumerate(batch):
+        input_ids[row, : len(trace)] = torch.tensor(trace.token_ids)
+        mask[row, : len(trace)] = 1
+        node_ids[row, : len(trace)] = torch.tensor(trace.node_ids())
+    return input_ids.to(device), mask.to(device), node_ids.to(device)
