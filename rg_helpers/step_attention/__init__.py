@@ -1,0 +1,9 @@
+"""Attention between reasoning steps, summed inside scaled-dot-product attention."""
+
+from __future__ import annotations
+
+from rg_helpers.step_attention.extract import StepAttention, step_attention
+from rg_helpers.step_attention.routes import ROUTES
+from rg_helpers.step_attention.tap import StepAttentionTap, tap_step_attention
+
+__all__ = ["ROUTES", "StepAttention", "StepAttentionTap", "step_attention", "tap_step_attention"]

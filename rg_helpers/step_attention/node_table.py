@@ -1,0 +1,52 @@
+"""Which token belongs to which node, as the matrices that the attention routes multiply with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+
+
+@dataclass(frozen=True, eq=False)
+class NodeTable:
+    """Step membership of a padded batch.
+
+    ids: int64 (batch, tokens), the node of each token, -1 for none (BOS, separators, padding).
+    nodes: number of nodes, the width of every step-mass matrix.
+    """
+
+    ids: torch.Tensor
+    nodes: int
+    _matrices: dict = field(default_factory=dict, repr=False)
+
+    def columns(self, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+        """One-hot membership C, `dtype` (batch, tokens, nodes); a token without node is all zero.
+
+        `P @ C` of an attention matrix P is the mass each target token puts on each source node.
+        """
+        key = ("columns", dtype, device)
+        if key not in self._matrices:
+            ids = self.ids.to(device)
+            nodes = torch.arange(self.nodes, device=device)
+            self._matrices[key] = (ids[:, :, None] == nodes).to(dtype)
+        return self._matrices[key]
+
+    def means(self, device: torch.device) -> torch.Tensor:
+        """Row weights R, float32 (batch, nodes, tokens): 1 / (tokens of the node) on its tokens.
+
+        `R @ (P @ C)` averages over the target node's tokens; a node without tokens has a zero row.
+        """
+        key = ("means", torch.float32, device)
+        if key not in self._matrices:
+            rows = self.columns(torch.float32, device).transpose(1, 2)
+            weights = rows / rows.sum(-1, keepdim=True).clamp(min=1.0)
+            self._matrices[key] = weights.contiguous()
+        return self._matrices[key]
+
+    def node_range(self, batch: slice, rows: slice) -> tuple[int, int]:
+        """Smallest half-open range of node ids that holds every node met in these target rows."""
+        if "ids" not in self._matrices:
+            self._matrices["ids"] = self.ids.cpu()
+        block = self._matrices["ids"][batch, rows]
+        block = block[block >= 0]
+        return (int(block.min()), int(block.max()) + 1) if block.numel() else (0, 0)
