@@ -1,0 +1,151 @@
+"""One function for every model: the course checkpoint, a local folder or a hub id."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
+
+from rg_helpers.tokenizer import build_tokenizer
+
+COURSE = "course"
+COURSE_FOLDER = Path(__file__).resolve().parent.parent / "data" / "course_model"
+
+
+def course_config(
+    hidden_size: int = 256, layers: int = 4, heads: int = 4, intermediate_size: int = 768
+) -> Qwen3Config:
+    """Return the architecture of the course model: Qwen3 (Yang et al. 2025), about 3.5 M weights.
+
+    Four layers of four heads are few enough to look at every head in one figure.
+    """
+    tokenizer = build_tokenizer()
+    return Qwen3Config(
+        vocab_size=8 * ((len(tokenizer) + 7) // 8),  # a multiple of 8 keeps matrix products fast
+        hidden_size=hidden_size,
+        intermediate_size=intermediate_size,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        num_key_value_heads=heads,
+        head_dim=hidden_size // heads,
+        max_position_embeddings=2048,
+        rope_parameters={"rope_type": "default", "rope_theta": 10_000.0},
+        tie_word_embeddings=True,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+
+
+def new_course_model(seed: int = 0, **sizes: int) -> Qwen3ForCausalLM:
+    """Return an untrained course model with seeded random weights (float32)."""
+    torch.manual_seed(seed)
+    return Qwen3ForCausalLM(course_config(**sizes))
+
+
+def load_model(
+    name: str | Path = COURSE,
+    dtype: torch.dtype | str = torch.float32,
+    device: str | torch.device = "cpu",
+    trust_remote_code: bool = False,
+    **options: Any,
+) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
+    """Load a causal language model and its tokenizer, in evaluation mode.
+
+    `name` is "course" (the checkpoint in this repository), a local folder, or a hub id. Weights
+    are read as safetensors only. Raises `FileNotFoundError` when a checkpoint is missing and
+    `ValueError` when the model is no causal language model or has no fast tokenizer.
+    """
+    folder = COURSE_FOLDER if str(name) == COURSE else Path(name)
+    is_folder = str(name) == COURSE or folder.exists() or folder.is_absolute()
+    if is_folder:
+        _check_folder(folder, is_course=str(name) == COURSE)
+    source = str(folder) if is_folder else str(name)
+    config = _load(AutoConfig, source, is_folder, trust_remote_code=trust_remote_code)
+    if getattr(config, "is_encoder_decoder", False):
+        raise ValueError(
+            f"{name} is an encoder-decoder model ({config.model_type}); reasoning graphs need a "
+            "causal language model such as Qwen, Llama, Gemma or GPT-2"
+        )
+    tokenizer = _load(AutoTokenizer, source, is_folder, trust_remote_code=trust_remote_code)
+    if not tokenizer.is_fast:
+        raise ValueError(
+            f"the tokenizer of {name} gives no character offsets; use a model with a fast "
+            "tokenizer (a tokenizer.json beside its weights)"
+        )
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    model = _load(
+        AutoModelForCausalLM,
+        source,
+        is_folder,
+        dtype=dtype,
+        use_safetensors=True,
+        trust_remote_code=trust_remote_code,
+        **options,
+    )
+    return model.to(device).eval(), tokenizer
+
+
+def save_model(
+    folder: str | Path,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    dtype: torch.dtype = torch.bfloat16,
+) -> Path:
+    """Save weights (safetensors), configuration and tokenizer as a plain Hugging Face folder.
+
+    Everything is written to a sibling folder first and moved file by file, weights last, so an
+    interrupted save never leaves new weights beside an old configuration without saying so.
+    """
+    import copy
+    import os
+    import shutil
+    import tempfile
+
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as partial:
+        copy.deepcopy(model).to(dtype).save_pretrained(partial)
+        tokenizer.save_pretrained(partial)
+        names = sorted(os.listdir(partial), key=lambda name: name.endswith(".safetensors"))
+        for name in names:
+            os.replace(Path(partial) / name, folder / name)
+        shutil.copystat(folder.parent, folder)
+    return folder
+
+
+def _check_folder(folder: Path, is_course: bool) -> None:
+    cure = (
+        "restore data/course_model from the repository or train it with `rgh pretrain`"
+        if is_course
+        else "give a folder written by `save_pretrained`, or a hub id such as Qwen/Qwen3-0.6B"
+    )
+    if not folder.is_dir():
+        raise FileNotFoundError(f"no model folder at {folder}: {cure}")
+    for needed in ("config.json", "tokenizer_config.json"):
+        if not (folder / needed).is_file():
+            raise FileNotFoundError(f"{folder} holds no {needed}: {cure}")
+    if not any(folder.glob("*.safetensors")):
+        raise FileNotFoundError(f"{folder} holds no weights (*.safetensors): {cure}")
+
+
+def _load(kind: Any, source: str, is_folder: bool, **options: Any) -> Any:
+    try:
+        return kind.from_pretrained(source, local_files_only=is_folder, **options)
+    except (OSError, ValueError) as error:
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ValueError(
+            f"{source} could not be loaded as a causal language model ({first}): check the name, "
+            "or give a local folder written by `save_pretrained`"
+        ) from error

@@ -1,0 +1,234 @@
+"""The recipe of the course model: cross-entropy alone, so that its graphs are natural."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch.nn import functional
+from tqdm.auto import tqdm
+from transformers import PreTrainedModel
+
+from rg_helpers.artefacts import atomic_path, provenance, read_json, write_json
+from rg_helpers.language_model import new_course_model, save_model
+from rg_helpers.pretraining_data import (
+    IGNORED,
+    Curriculum,
+    collate,
+    repeated_sequence,
+    training_batches,
+)
+from rg_helpers.tokenizer import build_tokenizer
+
+
+@dataclass(frozen=True)
+class PretrainingRecipe:
+    """Everything that determines the course model; written beside its weights."""
+
+    steps: int = 9000
+    copy_steps: int = 400
+    batch_tokens: int = 6144
+    learning_rate: float = 1.5e-3
+    warmup_steps: int = 100
+    decay_share: float = 0.3
+    weight_decay: float = 0.05
+    gradient_clip: float = 1.0
+    seed: int = 0
+    hidden_size: int = 256
+    layers: int = 4
+    heads: int = 4
+    intermediate_size: int = 768
+    curriculum: Curriculum = field(default_factory=Curriculum)
+
+
+RECIPES: dict[str, PretrainingRecipe] = {
+    "smoke": PretrainingRecipe(
+        steps=24,
+        copy_steps=8,
+        batch_tokens=1024,
+        warmup_steps=4,
+        hidden_size=32,
+        layers=2,
+        heads=2,
+        intermediate_size=64,
+        curriculum=Curriculum(operations=3),
+    ),
+    "cpu": PretrainingRecipe(),
+    "gpu": PretrainingRecipe(steps=24_000, batch_tokens=32_768),
+}
+
+
+def learning_rate_at(recipe: PretrainingRecipe, step: int) -> float:
+    """Return the learning rate of a step: linear warm-up, constant, then linear decay to zero."""
+    decay_steps = max(1, int(recipe.decay_share * recipe.steps))
+    rise = min(1.0, (step + 1) / max(1, recipe.warmup_steps))
+    fall = min(1.0, (recipe.steps - step) / decay_steps)
+    return recipe.learning_rate * rise * fall
+
+
+def copy_batches(recipe: PretrainingRecipe, vocabulary: int, begin: int, pad: int, first: int):
+    """Yield the warm-up's batches of repeated random sequences, (tokens, labels) a step."""
+    for step in range(first, recipe.copy_steps):
+        rng = random.Random(f"copy|{recipe.seed}|{step}")
+        rows = max(1, recipe.batch_tokens // 128)
+        examples = [repeated_sequence(rng, vocabulary, begin) for _ in range(rows)]
+        yield collate(examples, 96, pad)
+
+
+def pretrain(
+    recipe: PretrainingRecipe,
+    folder: str | Path,
+    device: str = "cpu",
+    compile_model: bool = True,
+    save_every: int = 250,
+    evaluate: Callable[[PreTrainedModel, int], dict[str, float]] | None = None,
+    evaluate_every: int = 750,
+    profile: str | None = None,
+) -> Path:
+    """Train the course model into `folder`, resuming what an interrupted run left there.
+
+    The run's state (weights and AdamW moments as safetensors, the step, the log) lies in
+    `folder/state` and takes its place atomically; the finished model is a plain Hugging Face
+    folder with `record.json` beside the weights. Raises `ValueError` when the folder holds the
+    state of another recipe and `RuntimeError` when the loss is no longer finite.
+    """
+    folder = Path(folder)
+    tokenizer = build_tokenizer()
+    model = new_course_model(
+        recipe.seed,
+        hidden_size=recipe.hidden_size,
+        layers=recipe.layers,
+        heads=recipe.heads,
+        intermediate_size=recipe.intermediate_size,
+    ).to(device)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.98), weight_decay=0.0
+    )
+    # Weight decay pulls on matrices only; norms and their scales are left alone.
+    matrices = [p for p in model.parameters() if p.ndim > 1]
+    vectors = [p for p in model.parameters() if p.ndim <= 1]
+    optimizer.param_groups.clear()
+    optimizer.add_param_group({"params": matrices, "weight_decay": recipe.weight_decay})
+    optimizer.add_param_group({"params": vectors, "weight_decay": 0.0})
+    state = _resume(folder / "state", recipe, model, optimizer)
+    loss_of = torch.compile(_loss, dynamic=False) if compile_model else _loss
+    torch._dynamo.config.recompile_limit = 64
+
+    total = recipe.copy_steps + recipe.steps
+    bar = tqdm(total=total, initial=state["step"], desc="pretraining", disable=None)
+    started = time.perf_counter()
+    seconds_before = state["seconds"]
+    model.train()
+    for tokens, labels in _all_batches(recipe, tokenizer, state["step"]):
+        step = state["step"]
+        rate = learning_rate_at(recipe, max(0, step - recipe.copy_steps))
+        if step < recipe.copy_steps:
+            rate = recipe.learning_rate * min(1.0, (step + 1) / max(1, recipe.warmup_steps))
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        loss = loss_of(model, tokens.to(device), labels.to(device))
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.gradient_clip)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        state["step"] = step + 1
+        state["tokens"] += int((tokens != tokenizer.pad_token_id).sum())
+        state["seconds"] = seconds_before + time.perf_counter() - started
+        bar.update()
+        if step % 25 == 0 or step + 1 == total:
+            value = loss.item()
+            if value != value or value == float("inf"):
+                raise RuntimeError(
+                    f"the loss is {value} at step {step}: lower the learning rate "
+                    f"({recipe.learning_rate}) and resume from the state before it"
+                )
+            entry = {"step": step, "loss": round(value, 4), "seconds": round(state["seconds"], 1)}
+            state["log"].append(entry)
+            bar.set_postfix(loss=f"{value:.3f}")
+        if evaluate and step > recipe.copy_steps and (step + 1) % evaluate_every == 0:
+            model.eval()
+            state["log"].append({"step": step, **evaluate(model, step)})
+            model.train()
+            tqdm.write(json.dumps(state["log"][-1]))
+        if (step + 1) % save_every == 0:
+            _save_state(folder / "state", recipe, model, optimizer, state)
+    bar.close()
+    _save_state(folder / "state", recipe, model, optimizer, state)
+    save_model(folder, model.eval(), tokenizer)
+    record = {
+        "recipe": asdict(recipe),
+        "loss": "cross-entropy on the solution tokens alone",
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "tokens": state["tokens"],
+        "seconds": round(state["seconds"], 1),
+        "log": state["log"],
+        "provenance": provenance("rgh pretrain", recipe.seed, profile),
+    }
+    write_json(folder / "record.json", record)
+    return folder
+
+
+def _loss(model: PreTrainedModel, tokens: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    with torch.autocast(tokens.device.type, dtype=torch.bfloat16):
+        logits = model(input_ids=tokens, use_cache=False).logits
+    return functional.cross_entropy(
+        logits[:, :-1].flatten(0, 1).float(), labels[:, 1:].flatten(), ignore_index=IGNORED
+    )
+
+
+def _all_batches(recipe: PretrainingRecipe, tokenizer, first: int):
+    begin, pad = tokenizer.bos_token_id, tokenizer.pad_token_id
+    yield from copy_batches(recipe, len(tokenizer), begin, pad, first)
+    yield from training_batches(
+        tokenizer,
+        recipe.curriculum,
+        recipe.steps,
+        recipe.batch_tokens,
+        recipe.seed,
+        max(0, first - recipe.copy_steps),
+    )
+
+
+def _save_state(folder: Path, recipe, model, optimizer, state: dict[str, Any]) -> None:
+    names = {id(p): name for name, p in model.named_parameters()}
+    tensors = {f"weights/{name}": p.detach() for name, p in model.named_parameters()}
+    for parameter, moments in optimizer.state.items():
+        for key, value in moments.items():
+            tensors[f"{key}/{names[id(parameter)]}"] = torch.as_tensor(value)
+    # The step is part of the file name, so weights and counters can never be of two steps.
+    tensor_file = f"step_{state['step']:07d}.safetensors"
+    with atomic_path(folder / tensor_file) as partial:
+        save_file({k: v.contiguous().cpu() for k, v in tensors.items()}, partial)
+    write_json(folder / "state.json", {"recipe": asdict(recipe), "file": tensor_file, **state})
+    for old in folder.glob("step_*.safetensors"):
+        if old.name != tensor_file:
+            old.unlink()
+
+
+def _resume(folder: Path, recipe, model, optimizer) -> dict[str, Any]:
+    fresh = {"step": 0, "tokens": 0, "seconds": 0.0, "log": []}
+    if not (folder / "state.json").is_file():
+        return fresh
+    saved = read_json(folder / "state.json")
+    if saved["recipe"] != json.loads(json.dumps(asdict(recipe))):
+        raise ValueError(
+            f"{folder} holds a run with another recipe: choose another output folder, or delete "
+            "that one to start again"
+        )
+    tensors = load_file(folder / saved["file"])
+    for name, parameter in model.named_parameters():
+        with torch.no_grad():
+            parameter.copy_(tensors[f"weights/{name}"])
+        moments = ("step", "exp_avg", "exp_avg_sq")
+        optimizer.state[parameter] = {
+            key: tensors[f"{key}/{name}"].to(parameter.device if key != "step" else "cpu")
+            for key in moments
+        }
+    return {key: saved[key] for key in fresh}
