@@ -58,6 +58,8 @@ lab: environment ## open the notebooks in JupyterLab
 lock: ## write requirements.lock anew from the newest versions that pyproject.toml admits
 	rm -rf build/lock && $(PYTHON) -m venv build/lock
 	build/lock/bin/python -m pip install --quiet $(LOCK_OPTIONS) -e '.[test]' 'setuptools>=77'
+	echo '# Exact versions of a complete environment (Python 3.11 and 3.12, Linux); written by' \
+	    '`make lock`.' > build/requirements.lock
 	build/lock/bin/python -m pip freeze --all --exclude pip --exclude-editable \
-	    | grep -v '^-e' | sed -E 's/\+[a-z0-9.]+$$//' > build/requirements.lock
+	    | sed -E 's/\+[a-z0-9.]+$$//' >> build/requirements.lock
 	mv build/requirements.lock requirements.lock

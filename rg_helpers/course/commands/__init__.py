@@ -9,4 +9,7 @@ An underscore in the module's name is a hyphen in the command's.
 
 from __future__ import annotations
 
-COMMANDS: tuple[str, ...] = ("claims",)
+COMMANDS: tuple[str, ...] = (
+    "run",
+    "claims",
+)
