@@ -168,7 +168,8 @@ def bootstrap_average_precision(
         return _divide((at_level * precision).sum(axis=1, dtype=np.float64), found[:, 0])
 
     block = max(1, 4_000_000 // max(1, len(levels)))
-    parts = [average(weights[first : first + block]) for first in range(0, len(weights), block)]
+    starts = range(0, max(1, len(weights)), block)  # one empty part where no draws are asked for
+    parts = [average(weights[first : first + block]) for first in starts]
     value = average(np.ones((1, count), dtype=np.float32))[0]
     return Bootstrap(float(value), np.concatenate(parts), count)
 

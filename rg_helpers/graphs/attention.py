@@ -56,8 +56,10 @@ def attention_masses(
         with bar, torch.no_grad():
             for chosen in _batches(model, traces, batch_size):
                 batch = [traces[index] for index in chosen]
-                found = step_attention(model, *_padded(batch, model.device), layers=layers).mass
-                found = found.float().cpu().numpy()
+                tensors = _padded(batch, model.device)
+                found = step_attention(model, *tensors, layers=layers, keep_logits=False).mass
+                # Sums by difference can be a rounding error below zero, which is no attention.
+                found = found.float().clamp(min=0).cpu().numpy()
                 for index, mass in zip(chosen, found, strict=True):
                     nodes = len(traces[index].nodes)
                     masses[index] = mass[:, :, :nodes, :nodes].copy()
@@ -173,7 +175,7 @@ def _bytes_needed(model: PreTrainedModel, trace: Trace) -> int:
     config = model.config.get_text_config()
     tokens, nodes = len(trace), len(trace.nodes)
     heads, layers = config.num_attention_heads, config.num_hidden_layers
-    per_token = 2 * config.vocab_size + 24 * config.hidden_size + 6 * heads * nodes
+    per_token = 24 * config.hidden_size + 6 * heads * nodes
     kept = layers * heads * nodes * nodes
     scores = 2 * heads * tokens * min(tokens, 2048)  # where no fused kernel fits
     return 4 * (tokens * per_token + kept + scores)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -25,24 +25,30 @@ def gold_graph(problem: Problem) -> StepGraph:
     )
 
 
-def written_graph(trace: Trace, checked: CheckedSolution) -> StepGraph:
-    """Return the graph that a written solution itself claims: what each step refers to.
+def written_graph(
+    trace: Trace, checked: CheckedSolution, edges: Literal["claimed", "needed"] = "claimed"
+) -> StepGraph:
+    """Return the graph of a solution that somebody wrote, as the checker reads it.
 
-    For a right step these are its true parents; for a wrong step they are what it used instead.
-    Steps the checker could not read have no parents. Raises `ValueError` if `checked` is not of
-    this trace's solution.
+    `edges="claimed"`: what each step itself names and uses; "needed": what it ought to follow from.
+    For a right step both are its true parents; a wrong operand or a contradiction shows as their
+    difference. Steps the checker could not read have no parents. Raises `ValueError` if `checked`
+    is not of this trace's solution.
     """
+    if edges not in ("claimed", "needed"):
+        raise ValueError(f"edges={edges!r}: expected 'claimed' or 'needed'")
     given = len(trace.nodes) - len(trace.steps)
     if len(checked.steps) != len(trace.steps):
         raise ValueError(
             f"trace {trace.trace_id!r} has {len(trace.steps)} written nodes but the checked "
             f"solution has {len(checked.steps)} steps: check this trace's own solution text"
         )
+    written = [step.parents if edges == "claimed" else step.needed for step in checked.steps]
     return _graph(
-        parents=[()] * given + [step.parents for step in checked.steps],
+        parents=[()] * given + written,
         kinds=trace.kinds,
         texts=trace.texts,
-        method="written",
+        method=edges,
         trace_id=trace.trace_id,
     )
 

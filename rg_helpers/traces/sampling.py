@@ -13,6 +13,7 @@ from transformers import LogitsProcessor, LogitsProcessorList
 
 from rg_helpers.artefacts import sha256_of
 from rg_helpers.problems import Problem
+from rg_helpers.traces.key_value_cache import doubling_cache
 from rg_helpers.traces.trace import (
     PROMPT_KINDS,
     Trace,
@@ -184,6 +185,7 @@ def _generate(
             top_k=None,
             max_new_tokens=max_new_tokens,
             logits_processor=processors,
+            past_key_values=doubling_cache(model),
             eos_token_id=_eos_ids(model, tokenizer),
             pad_token_id=pad,
         )
