@@ -1,0 +1,31 @@
+"""Static figures in one style: readable in greyscale, with colour-vision deficiency, and aloud.
+
+Every function returns a matplotlib `Figure` and shows nothing; `show(figure, alt=...)` displays
+it in a notebook together with its text alternative.
+"""
+
+from rg_helpers.plots.heatmaps import draw_head_grid, draw_step_heatmap
+from rg_helpers.plots.intervals import draw_accuracy_by_operations, draw_intervals
+from rg_helpers.plots.reasoning_graph import draw_reasoning_graph
+from rg_helpers.plots.style import (
+    EDGE_STYLES,
+    FAMILY_STYLES,
+    KIND_STYLES,
+    PALETTE,
+    show,
+    use_course_style,
+)
+
+__all__ = [
+    "EDGE_STYLES",
+    "FAMILY_STYLES",
+    "KIND_STYLES",
+    "PALETTE",
+    "draw_accuracy_by_operations",
+    "draw_head_grid",
+    "draw_intervals",
+    "draw_reasoning_graph",
+    "draw_step_heatmap",
+    "show",
+    "use_course_style",
+]

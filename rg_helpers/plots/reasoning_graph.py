@@ -1,0 +1,261 @@
+"""The reasoning graph: numbered nodes in layers, edges by weight, the texts beside them."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import FancyArrowPatch
+
+from rg_helpers.plots.layers import layered_positions
+from rg_helpers.plots.style import EDGE_STYLES, FAINT, INK, KIND_STYLES, PALETTE, new_figure
+
+NODE_AREA = 330.0  # points squared of a step's circle
+LINE_HEIGHT = 0.235  # inches of a line of the list of texts
+WRAP = 58  # characters of a line of the list of texts
+
+
+def draw_reasoning_graph(
+    graph: Any,
+    *,
+    gold: Any = None,
+    wrong: Mapping[int, str] | Collection[int] = (),
+    least: float = 0.0,
+    title: str = "",
+    texts: bool = True,
+    layout: Any = None,
+) -> Figure:
+    """Draw a reasoning graph: who follows from whom.
+
+    `graph` is a `StepGraph` or the nodes of a problem (anything with `kind`, `text`, `parents`).
+    Edges run from source to target, thicker for more weight; those below `least` are left out.
+    With `gold` (same forms, same nodes) the two are compared: solid blue where the graph has a gold
+    edge, dotted grey where it has one that gold lacks, dashed vermilion where it misses one.
+    `wrong` marks steps with a cross; a mapping gives each a reason for the list of texts. `texts`
+    lists the nodes' texts beside the drawing. `layout` (same forms) sets the positions: by default
+    gold if given, else the graph itself; give the same one to make two figures comparable.
+
+    Raises `ValueError` where graphs or marked steps do not belong to the same nodes.
+    """
+    kinds, labels, weights = _read(graph)
+    truth = None if gold is None else _read_like(gold, kinds, "gold")
+    frame = weights if layout is None and truth is None else truth
+    if layout is not None:
+        frame = _read_like(layout, kinds, "layout")
+    outside = [node for node in wrong if not 0 <= node < len(kinds)]
+    if outside:
+        raise ValueError(f"wrong steps {outside} do not exist: there are {len(kinds)} nodes")
+    kept = np.where(weights >= max(least, 1e-9), weights, 0)
+    parents = [np.flatnonzero(row > 0).tolist() for row in frame]
+    positions = layered_positions(kinds, parents)
+
+    listing = _listing(kinds, labels, wrong) if texts else []
+    lines = sum(text.count("\n") + 1 for _, text, _ in listing)
+    xs, ys = zip(*positions) if positions else ((0,), (0,))
+    width = 0.78 * (max(xs) - min(xs)) + 1.0
+    height = max(0.62 * (max(ys) - min(ys)) + 1.0, LINE_HEIGHT * (lines + 1), 2.0) + 0.55
+    figure = new_figure(width + (5.6 if texts else 0.6), height)
+    if texts:
+        axes, side = figure.subplots(1, 2, width_ratios=(width, 5.4))
+        _write_listing(side, listing, lines)
+    else:
+        axes = figure.subplots()
+    _draw_edges(axes, positions, kept, truth)
+    _draw_nodes(axes, positions, kinds, wrong)
+    axes.set(xlim=(min(xs) - 0.6, max(xs) + 0.6), ylim=(min(ys) - 0.6, max(ys) + 0.6))
+    axes.set_aspect("auto")
+    axes.axis("off")
+    if title:
+        figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
+    _legend(figure, kinds, kept, truth, bool(len(wrong)))
+    return figure
+
+
+def _read(graph: Any) -> tuple[list[str], list[str], np.ndarray]:
+    """Return kinds, texts and weights (target, source) of a StepGraph or of nodes with parents."""
+    if hasattr(graph, "weights"):
+        return list(graph.kinds), list(graph.texts), np.asarray(graph.weights, dtype=float)
+    nodes = list(getattr(graph, "nodes", graph))
+    weights = np.zeros((len(nodes), len(nodes)))
+    for target, node in enumerate(nodes):
+        for source in node.parents:
+            weights[target, source] = 1 / len(node.parents)
+    return [node.kind for node in nodes], [node.text for node in nodes], weights
+
+
+def _read_like(graph: Any, kinds: Sequence[str], name: str) -> np.ndarray:
+    other, _, weights = _read(graph)
+    if other != list(kinds):
+        raise ValueError(
+            f"{name} has {len(other)} nodes of other kinds than the graph's {len(kinds)}: both "
+            "must be drawn over the same nodes, in the same order"
+        )
+    return weights
+
+
+def _draw_edges(
+    axes: Axes,
+    positions: Sequence[tuple[float, float]],
+    weights: np.ndarray,
+    truth: np.ndarray | None,
+) -> None:
+    pairs = np.argwhere((weights > 0) | (truth > 0 if truth is not None else False))
+    heaviest = weights.max() if weights.size and weights.max() > 0 else 1.0
+    for target, source in pairs.tolist():
+        weight = weights[target, source]
+        name = edge_name(weight, None if truth is None else truth[target, source])
+        style = EDGE_STYLES[name]
+        (x0, y0), (x1, y1) = positions[source], positions[target]
+        # Edges that jump layers in a straight column are bent round the nodes between.
+        jump = abs(y1 - y0) > 1.01 and abs(x1 - x0) < 0.6
+        axes.add_patch(
+            FancyArrowPatch(
+                (x0, y0),
+                (x1, y1),
+                arrowstyle="-|>",
+                mutation_scale=9,
+                connectionstyle=f"arc3,rad={-0.35 if jump else 0.06}",
+                linestyle=style.dashes,
+                linewidth=1.6 if name == "missed" else 0.7 + 2.1 * weight / heaviest,
+                color=style.colour,
+                shrinkA=10,
+                shrinkB=10,
+                zorder=1 if name == "extra" else 2,
+                gid=f"edge {source} {target} {name}",
+            )
+        )
+
+
+def edge_name(weight: float, truth: float | None) -> str:
+    """Name the set an edge belongs to, a key of EDGE_STYLES."""
+    if truth is None:
+        return "plain"
+    if truth > 0:
+        return "both" if weight > 0 else "missed"
+    return "extra"
+
+
+def _draw_nodes(
+    axes: Axes,
+    positions: Sequence[tuple[float, float]],
+    kinds: Sequence[str],
+    wrong: Collection[int],
+) -> None:
+    for node, ((x, y), kind) in enumerate(zip(positions, kinds, strict=True)):
+        style = KIND_STYLES[kind]
+        axes.scatter(
+            [x],
+            [y],
+            s=NODE_AREA * style.size,
+            marker=style.marker,
+            facecolor=style.fill,
+            edgecolor=PALETTE["vermilion"] if node in wrong else INK,
+            linewidth=2.4 if node in wrong else 1.1,
+            zorder=3,
+            gid=f"node {node} {kind}",
+        )
+        axes.text(x, y, str(node), ha="center", va="center_baseline", fontsize=9, zorder=4)
+        if node in wrong:
+            axes.text(
+                x + 0.27,
+                y + 0.2,
+                "✗",
+                color=PALETTE["vermilion"],
+                fontsize=14,
+                fontweight="bold",
+                ha="center",
+                va="center",
+                zorder=5,
+                gid=f"wrong {node}",
+            )
+
+
+def _listing(
+    kinds: Sequence[str], texts: Sequence[str], wrong: Mapping[int, str] | Collection[int]
+) -> list[tuple[int, str, bool]]:
+    """Return (node, wrapped text, is wrong) per node."""
+    rows = []
+    for node, text in enumerate(texts):
+        if node in wrong:
+            reason = wrong[node] if isinstance(wrong, Mapping) else ""
+            text = f"{text}  ✗ {reason}".rstrip()
+        rows.append((node, textwrap.fill(text, WRAP), node in wrong))
+    return rows
+
+
+def _write_listing(axes: Axes, listing: Sequence[tuple[int, str, bool]], lines: int) -> None:
+    axes.axis("off")
+    axes.set(xlim=(0, 1), ylim=(-lines - 0.5, 0.5))
+    row = 0
+    for node, text, is_wrong in listing:
+        colour = PALETTE["vermilion"] if is_wrong else INK
+        weight = "bold" if is_wrong else "normal"
+        axes.text(0.055, -row, str(node), ha="right", va="top", fontsize=9, color=FAINT)
+        axes.text(0.075, -row, text, va="top", fontsize=9, color=colour, fontweight=weight)
+        row += text.count("\n") + 1
+
+
+def _legend(
+    figure: Figure,
+    kinds: Sequence[str],
+    weights: np.ndarray,
+    truth: np.ndarray | None,
+    any_wrong: bool,
+) -> None:
+    handles = [
+        Line2D(
+            [],
+            [],
+            linestyle="",
+            marker=style.marker,
+            markersize=9,
+            label=kind,
+            markerfacecolor=style.fill,
+            markeredgecolor=INK,
+        )
+        for kind, style in KIND_STYLES.items()
+        if kind in kinds
+    ]
+    if truth is not None:
+        present = {
+            "both": (weights > 0) & (truth > 0),
+            "extra": (weights > 0) & (truth <= 0),
+            "missed": (weights <= 0) & (truth > 0),
+        }
+        for name, found in present.items():
+            if found.any():
+                style = EDGE_STYLES[name]
+                handles.append(
+                    Line2D(
+                        [],
+                        [],
+                        color=style.colour,
+                        linestyle=style.dashes,
+                        label=f"{style.label} ({int(found.sum())})",
+                    )
+                )
+    if any_wrong:
+        handles.append(
+            Line2D(
+                [],
+                [],
+                linestyle="",
+                marker="$✗$",
+                markersize=9,
+                color=PALETTE["vermilion"],
+                label="wrong step",
+            )
+        )
+    figure.legend(
+        handles=handles,
+        loc="outside lower left",
+        ncols=4,
+        fontsize=9,
+        handlelength=2.6,
+        columnspacing=1.4,
+    )
