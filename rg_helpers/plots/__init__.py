@@ -4,6 +4,7 @@ Every function returns a matplotlib `Figure` and shows nothing; `show(figure, al
 it in a notebook together with its text alternative.
 """
 
+from rg_helpers.plots.heads import draw_all_heads, draw_head_scores, draw_parts
 from rg_helpers.plots.heatmaps import draw_head_grid, draw_step_heatmap
 from rg_helpers.plots.intervals import draw_accuracy_by_operations, draw_intervals
 from rg_helpers.plots.reasoning_graph import draw_reasoning_graph
@@ -22,8 +23,11 @@ __all__ = [
     "KIND_STYLES",
     "PALETTE",
     "draw_accuracy_by_operations",
+    "draw_all_heads",
     "draw_head_grid",
+    "draw_head_scores",
     "draw_intervals",
+    "draw_parts",
     "draw_reasoning_graph",
     "draw_step_heatmap",
     "show",
