@@ -11,5 +11,8 @@ from __future__ import annotations
 
 COMMANDS: tuple[str, ...] = (
     "run",
+    "edges",
+    "report",
+    "put_back",
     "claims",
 )
