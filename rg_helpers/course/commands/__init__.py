@@ -15,4 +15,6 @@ COMMANDS: tuple[str, ...] = (
     "report",
     "put_back",
     "claims",
+    "accuracy",
+    "pretrain",
 )
