@@ -12,6 +12,7 @@ import torch
 
 from rg_helpers.accuracy import measure_accuracy
 from rg_helpers.pretraining import RECIPES, pretrain
+from rg_helpers.problems import FAMILIES
 from rg_helpers.tokenizer import build_tokenizer
 
 
@@ -23,7 +24,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--device", default=None, help="default: cuda for gpu, else cpu")
     parser.add_argument("--no-compile", action="store_true", help="do without torch.compile")
-    parser.add_argument("--evaluate-every", type=int, default=750, metavar="STEPS")
+    parser.add_argument(
+        "--evaluate-every",
+        type=int,
+        default=0,
+        metavar="STEPS",
+        help="log the accuracy on validation problems so often (slow while the model does not yet "
+        "know when to stop); 0: never",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -32,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
     if device == "cuda" and not torch.cuda.is_available():
         raise ValueError("no CUDA device was found: use --profile cpu, or --device cpu")
     tokenizer = build_tokenizer()
-    operations = {family: (2, 3, 5, 8) for family in ("arithmetic", "deduction", "program")}
+    operations = dict.fromkeys(FAMILIES, (2, 5, 8))
 
     def evaluate(model: torch.nn.Module, step: int) -> dict[str, float]:
         rows = measure_accuracy(
@@ -45,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.output,
         device=device,
         compile_model=not arguments.no_compile,
-        evaluate=None if arguments.profile == "smoke" else evaluate,
+        evaluate=evaluate if arguments.evaluate_every else None,
         evaluate_every=arguments.evaluate_every,
         profile=arguments.profile,
     )
