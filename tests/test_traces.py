@@ -6,6 +6,7 @@ import json
 import pickle
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -25,6 +26,7 @@ from rg_helpers.traces import (
     trace_from_text,
     write_traces,
 )
+from rg_helpers.traces.decoding import choose_tokens
 
 COURSE_TOKENIZER = build_tokenizer()
 PROBLEMS = {family: generate_problems(family, 6, split="test", seed=3) for family in FAMILIES}
@@ -269,17 +271,33 @@ def test_samples_do_not_depend_on_the_batch_but_on_the_seed():
 
 
 def test_sampled_frequencies_follow_the_softmax_at_the_temperature():
-    import numpy as np
-
-    from rg_helpers.traces.sampling import _SeededRows
-
-    logits = torch.tensor([[0.0, 1.0, 2.0, -torch.inf]])
-    rows = _SeededRows([np.random.default_rng(0)], temperature=0.5)
-    chosen = [int(rows(None, logits).argmax()) for _ in range(4000)]
+    logits = torch.tensor([0.0, 1.0, 2.0, -torch.inf]).expand(4000, 4)
+    uniforms = torch.from_numpy(np.random.default_rng(0).random(4000))
+    chosen = choose_tokens(logits, uniforms, temperature=0.5)
     shares = np.bincount(chosen, minlength=4) / 4000
     expected = np.exp([0, 2, 4, -np.inf])
     assert shares[3] == 0
     assert np.abs(shares - expected / expected.sum()).max() < 0.03
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.7])
+def test_a_draft_changes_the_time_and_not_the_text(temperature):
+    """A model trained on three gold solutions agrees with long parts of them, then leaves them."""
+    model, problems = tiny_model(), [problems[0] for problems in PROBLEMS.values()]
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.02)
+    for _ in range(60):
+        for problem in problems:
+            ids = torch.tensor([gold_trace(problem, COURSE_TOKENIZER).token_ids])
+            model(input_ids=ids, labels=ids).loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    model.eval()
+    arguments = {"temperature": temperature, "max_new_tokens": 60}
+    plain = sample_traces(model, COURSE_TOKENIZER, problems, draft=False, **arguments)
+    drafted = sample_traces(model, COURSE_TOKENIZER, problems, **arguments)
+    assert [trace.solution for trace in drafted] == [trace.solution for trace in plain]
+    assert drafted == plain
+    assert any(t.solution[:12] == p.solution[:12] for t, p in zip(plain, problems, strict=True))
 
 
 def test_a_model_that_ends_at_once_gives_a_trace_without_steps():

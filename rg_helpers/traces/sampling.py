@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import numpy as np
-import torch
 from tqdm.auto import tqdm
-from transformers import LogitsProcessor, LogitsProcessorList
 
-from rg_helpers.artefacts import sha256_of
 from rg_helpers.problems import Problem
-from rg_helpers.traces.key_value_cache import doubling_cache
+from rg_helpers.traces.decoding import Request, accept_draft, decode_batch, end_ids
 from rg_helpers.traces.trace import (
     PROMPT_KINDS,
     Trace,
@@ -28,15 +24,6 @@ if TYPE_CHECKING:
 LONGEST_SOLUTION = 512
 
 
-@dataclass(frozen=True)
-class _Request:
-    """One solution to be written: which problem, which sample of it, from which prompt tokens."""
-
-    problem: Problem
-    sample: int
-    prompt_ids: list[int]
-
-
 def sample_traces(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerFast,
@@ -47,6 +34,7 @@ def sample_traces(
     batch_size: int = 64,
     max_new_tokens: int | None = None,
     seed: int = 0,
+    draft: bool = True,
     progress: bool = True,
 ) -> list[Trace]:
     """Return `samples` solutions of every problem, in the order problem by problem.
@@ -56,6 +44,10 @@ def sample_traces(
     Every sample draws from a random stream of its own, made from `seed`, problem and sample number,
     so the batch size does not change what is written (up to rounding inside the model).
 
+    With `draft` one forward pass over the gold solution finds the first token at which the model
+    would have written something else, and only what comes after is generated one by one. The text
+    is the same (up to rounding) and comes several times sooner from a model that is often right.
+
     A solution that does not reach EOS within `max_new_tokens` (default: what the model's positions
     leave, at most 512) is kept with `finished=False`; one without any step is kept with its prompt
     nodes alone. `extra` holds the sample number, the temperature and `retokenised`: whether
@@ -64,42 +56,31 @@ def sample_traces(
     Raises `ValueError` for impossible arguments or prompts longer than the model's positions.
     """
     _check(samples, temperature, batch_size, tokenizer)
-    requests = _requests(tokenizer, problems, samples)
-    if not requests:
+    numbered = [(problem, sample) for problem in problems for sample in range(samples)]
+    if not numbered:
         return []
-    max_new_tokens = _room(model, requests, max_new_tokens)
-    order = sorted(range(len(requests)), key=lambda index: len(requests[index].prompt_ids))
-    traces: list[Trace | None] = [None] * len(requests)
+    requests = [
+        Request.of(encode_text(tokenizer, _prompt_text(problem))[0], problem, sample, seed)
+        for problem, sample in numbered
+    ]
+    ends = end_ids(model, tokenizer)
+    room = _room(model, requests, max_new_tokens)
     bar = tqdm(total=len(requests), desc="sample traces", disable=None if progress else True)
     with bar:
-        for first in range(0, len(order), batch_size):
-            chosen = order[first : first + batch_size]
-            batch = [requests[index] for index in chosen]
-            written = _generate(model, tokenizer, batch, temperature, max_new_tokens, seed)
-            for index, request, ids in zip(chosen, batch, written, strict=True):
-                traces[index] = _trace(model, tokenizer, request, ids, temperature)
+        if draft:
+            for request, (problem, _) in zip(requests, numbered, strict=True):
+                request.draft = _draft_ids(problem, tokenizer, len(request.prompt_ids))[:room]
+            for batch in _by_length(requests, batch_size):
+                accept_draft(model, batch, temperature, ends)
+        unfinished = [request for request in requests if not request.done(ends, room)]
+        bar.update(len(requests) - len(unfinished))
+        for batch in _by_length(unfinished, batch_size):
+            decode_batch(model, tokenizer, batch, temperature, ends, room)
             bar.update(len(batch))
-    return [trace for trace in traces if trace is not None]
-
-
-class _SeededRows(LogitsProcessor):
-    """Sample by inverting each row's distribution at a number from the row's own stream.
-
-    `generate` stays in greedy mode and picks the one token left standing. Its own sampling draws
-    one stream for the whole batch, so a text would depend on who else is in the batch.
-    """
-
-    def __init__(self, streams: Sequence[np.random.Generator], temperature: float) -> None:
-        self.streams = streams
-        self.temperature = temperature
-
-    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        uniform = torch.tensor([stream.random() for stream in self.streams], dtype=torch.float64)
-        cumulative = (scores.double() / self.temperature).softmax(-1).cumsum(-1)
-        target = uniform.to(scores.device)[:, None] * cumulative[:, -1:]
-        chosen = torch.searchsorted(cumulative, target, right=True)
-        chosen = chosen.clamp(max=scores.shape[-1] - 1)
-        return torch.full_like(scores, -torch.inf).scatter(-1, chosen, 0.0)
+    return [
+        _trace(tokenizer, problem, sample, request, temperature, ends)
+        for (problem, sample), request in zip(numbered, requests, strict=True)
+    ]
 
 
 def _check(
@@ -121,14 +102,9 @@ def _check(
         )
 
 
-def _requests(
-    tokenizer: PreTrainedTokenizerFast, problems: Sequence[Problem], samples: int
-) -> list[_Request]:
-    requests = []
-    for problem in problems:
-        ids, _ = encode_text(tokenizer, _prompt_text(problem))
-        requests += [_Request(problem, sample, ids) for sample in range(samples)]
-    return requests
+def _by_length(requests: Sequence[Request], batch_size: int) -> list[list[Request]]:
+    ordered = sorted(requests, key=len)
+    return [ordered[first : first + batch_size] for first in range(0, len(ordered), batch_size)]
 
 
 def _prompt_text(problem: Problem) -> str:
@@ -140,7 +116,16 @@ def _prompt_text(problem: Problem) -> str:
     return problem.prompt + problem.separator.rstrip(" ")
 
 
-def _room(model: PreTrainedModel, requests: Sequence[_Request], max_new_tokens: int | None) -> int:
+def _draft_ids(
+    problem: Problem, tokenizer: PreTrainedTokenizerFast, prompt_tokens: int
+) -> list[int]:
+    """Return the gold solution's tokens and EOS; where they do not fit they only cost time."""
+    text = problem.prompt + problem.separator + problem.solution
+    return [*encode_text(tokenizer, text)[0][prompt_tokens:], tokenizer.eos_token_id]
+
+
+def _room(model: PreTrainedModel, requests: Sequence[Request], max_new_tokens: int | None) -> int:
+    """Return how many tokens may be written after a prompt."""
     longest = max(len(request.prompt_ids) for request in requests)
     if max_new_tokens is None:
         limit = getattr(model.config.get_text_config(), "max_position_embeddings", None)
@@ -152,88 +137,28 @@ def _room(model: PreTrainedModel, requests: Sequence[_Request], max_new_tokens: 
     return max_new_tokens
 
 
-@torch.no_grad()
-def _generate(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerFast,
-    batch: Sequence[_Request],
-    temperature: float,
-    max_new_tokens: int,
-    seed: int,
-) -> list[list[int]]:
-    """Return the newly written token ids of each request, without padding."""
-    width = max(len(request.prompt_ids) for request in batch)
-    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
-    ids = torch.full((len(batch), width), pad)
-    mask = torch.zeros_like(ids)
-    for row, request in enumerate(batch):
-        ids[row, width - len(request.prompt_ids) :] = torch.tensor(request.prompt_ids)
-        mask[row, width - len(request.prompt_ids) :] = 1
-    processors = LogitsProcessorList()
-    if temperature > 0:
-        processors.append(_SeededRows([_stream(seed, item) for item in batch], temperature))
-    was_training = model.training
-    model.eval()
-    try:
-        output = model.generate(
-            input_ids=ids.to(model.device),
-            attention_mask=mask.to(model.device),
-            do_sample=False,
-            num_beams=1,
-            temperature=None,
-            top_p=None,
-            top_k=None,
-            max_new_tokens=max_new_tokens,
-            logits_processor=processors,
-            past_key_values=doubling_cache(model),
-            eos_token_id=_eos_ids(model, tokenizer),
-            pad_token_id=pad,
-        )
-    finally:
-        model.train(was_training)
-    stops = set(_eos_ids(model, tokenizer))
-    written = []
-    for row in output[:, width:].tolist():
-        end = next((index + 1 for index, token in enumerate(row) if token in stops), len(row))
-        written.append(row[:end])
-    return written
-
-
-def _stream(seed: int, request: _Request) -> np.random.Generator:
-    name = sha256_of(str(seed), request.problem.problem_id, str(request.sample))
-    return np.random.default_rng(int(name[:16], 16))
-
-
-def _eos_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> list[int]:
-    """Return every id that ends a text: the tokenizer's and those of the generation settings."""
-    configured = getattr(model.generation_config, "eos_token_id", None)
-    several = configured if isinstance(configured, list) else [configured]
-    return sorted({tokenizer.eos_token_id, *(token for token in several if token is not None)})
-
-
 def _trace(
-    model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerFast,
-    request: _Request,
-    written: list[int],
+    problem: Problem,
+    sample: int,
+    request: Request,
     temperature: float,
+    ends: frozenset[int],
 ) -> Trace:
     """Cut a written solution into nodes; the whole text is encoded once for exact spans."""
-    problem = request.problem
-    finished = bool(written) and written[-1] in _eos_ids(model, tokenizer)
-    body = written[:-1] if finished else written
+    written = request.written
+    finished = bool(written) and written[-1] in ends
     start = _prompt_text(problem)
-    text = _decode(tokenizer, request.prompt_ids, body, start)
-    solution = text.strip()
+    text = _decode(tokenizer, request.prompt_ids, written[: len(written) - finished], start)
     blank = text[: len(text) - len(text.lstrip())]
     trace = trace_from_text(
         tokenizer,
         problem.prompt,
-        solution,
+        text.strip(),
         family=problem.family,
         separator=start[len(problem.prompt) :] + blank,
         problem_id=problem.problem_id,
-        trace_id=f"{problem.problem_id}-t{temperature:g}-{request.sample}",
+        trace_id=f"{problem.problem_id}-t{temperature:g}-{sample}",
         prompt_nodes=[
             (node.kind, node.text) for node in problem.nodes if node.kind in PROMPT_KINDS
         ],
@@ -244,7 +169,7 @@ def _trace(
     if finished:  # a chat model may end its text with another token than the tokenizer's EOS
         token_ids = (*token_ids[:-1], written[-1])
     extra = {
-        "sample": request.sample,
+        "sample": sample,
         "temperature": temperature,
         "retokenised": token_ids != (*request.prompt_ids, *written),
     }
