@@ -67,7 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
         cpu={"problems": 300, "draws": 10_000},
         gpu={"problems": 1000, "draws": 10_000},
     )
-    problems = arguments.problems or size.problems
+    problems = size.problems if arguments.problems is None else arguments.problems
     if problems < 2:
         raise ValueError(f"--problems {problems}: intervals need at least 2, better 100 or more")
     model, tokenizer = load_model(arguments.model, device=arguments.device)
