@@ -20,14 +20,16 @@ def draw_step_heatmap(
     texts: Sequence[str],
     gold: np.ndarray | None = None,
     *,
+    targets: Sequence[int] | None = None,
     title: str = "",
     width: int = 34,
 ) -> Figure:
     """Draw edge weights (nodes, nodes) as a heat map: row = target, column = source.
 
     Each row is named by its number and the start of its text (`width` characters), each column by
-    its number. Where `gold` (nodes, nodes) is above zero the cell gets an outline. The upper
-    triangle, which no edge can reach, is left white. Raises `ValueError` where shapes do not fit.
+    its number. `targets` chooses the rows, by default those that have any weight or gold edge.
+    Where `gold` (nodes, nodes) is above zero the cell gets an outline. The upper triangle, which
+    no edge can reach, is left white. Raises `ValueError` where shapes do not fit.
     """
     weights = np.asarray(weights, dtype=float)
     nodes = len(texts)
@@ -35,25 +37,32 @@ def draw_step_heatmap(
         raise ValueError(f"weights {weights.shape} do not fit {nodes} texts: expected a square")
     if gold is not None and np.shape(gold) != weights.shape:
         raise ValueError(f"gold {np.shape(gold)} does not fit weights {weights.shape}")
-    cell = 0.34 if nodes <= 24 else 8.0 / nodes
-    figure = new_figure(cell * nodes + 4.2, cell * nodes + 1.3)
+    if targets is None:
+        known = weights.any(axis=1) | (np.zeros(nodes, bool) if gold is None else np.any(gold, 1))
+        targets = np.flatnonzero(known).tolist() or list(range(nodes))
+    targets = list(targets)
+    cell = 0.32 if nodes <= 24 else 7.7 / nodes
+    figure = new_figure(cell * nodes + 4.0, cell * len(targets) + 1.2)
     axes = figure.subplots()
-    below = np.ma.masked_where(np.triu(np.ones_like(weights)) > 0, weights)
-    image = axes.imshow(below, cmap=COLOURS, vmin=0, vmax=max(float(weights.max()), 1e-9))
-    names = [f"{textwrap.shorten(t, width, placeholder=' …')}  {i}" for i, t in enumerate(texts)]
-    axes.set_yticks(range(nodes), names, fontsize=8.5)
+    below = np.ma.masked_where(np.triu(np.ones_like(weights)) > 0, weights)[targets]
+    strongest = max(float(weights[targets].max()), 1e-9)
+    image = axes.imshow(below, cmap=COLOURS, vmin=0, vmax=strongest)
+    shortened = [textwrap.shorten(texts[i], width, placeholder=" …") for i in targets]
+    names = [f"{text}  {i}" for text, i in zip(shortened, targets)]
+    axes.set_yticks(range(len(targets)), names, fontsize=8.5)
     axes.set_xticks(range(nodes), map(str, range(nodes)), fontsize=8.5)
     axes.set(xlabel="source (earlier)", ylabel="target (later)")
     axes.tick_params(length=0)
     axes.set_xticks(np.arange(nodes) - 0.5, minor=True)
-    axes.set_yticks(np.arange(nodes) - 0.5, minor=True)
+    axes.set_yticks(np.arange(len(targets)) - 0.5, minor=True)
     axes.grid(which="minor", color="white", linewidth=1)
     axes.tick_params(which="minor", length=0)
     for side in axes.spines.values():
         side.set_visible(False)
     if gold is not None:
         for target, source in np.argwhere(np.asarray(gold) > 0).tolist():
-            _outline(axes, source, target, f"gold {source} {target}")
+            if target in targets:
+                _outline(axes, source, targets.index(target), f"gold {source} {target}")
     bar = figure.colorbar(image, ax=axes, shrink=0.6, pad=0.02)
     bar.outline.set_visible(False)
     bar.set_label(

@@ -184,10 +184,10 @@ def draw_accuracy_by_operations(
     if rows and live:
         axes.annotate(
             "filled: committed table · hollow: measured here, just now",
-            (0, 0),
+            (1, 1),
             xycoords="axes fraction",
-            xytext=(6, 6),
-            textcoords="offset points",
+            ha="right",
+            va="top",
             fontsize=8.5,
             color=FAINT,
         )

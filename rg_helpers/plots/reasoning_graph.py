@@ -12,12 +12,14 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import FancyArrowPatch
 
-from rg_helpers.plots.layers import layered_positions
+from rg_helpers.plots.layers import choose_bend, layered_positions
 from rg_helpers.plots.style import EDGE_STYLES, FAINT, INK, KIND_STYLES, PALETTE, new_figure
 
 NODE_AREA = 330.0  # points squared of a step's circle
-LINE_HEIGHT = 0.235  # inches of a line of the list of texts
-WRAP = 58  # characters of a line of the list of texts
+UNIT = (0.8, 0.64)  # inches of paper for one unit of x and of y
+LINE_HEIGHT = 0.25  # inches of a line of the list of texts
+CHARACTER = 0.079  # inches, on the wide side
+WRAP = 60  # characters of a line of the list of texts
 
 
 def draw_reasoning_graph(
@@ -54,21 +56,22 @@ def draw_reasoning_graph(
     parents = [np.flatnonzero(row > 0).tolist() for row in frame]
     positions = layered_positions(kinds, parents)
 
-    listing = _listing(kinds, labels, wrong) if texts else []
+    listing = _listing(labels, wrong) if texts else []
     lines = sum(text.count("\n") + 1 for _, text, _ in listing)
-    xs, ys = zip(*positions) if positions else ((0,), (0,))
-    width = 0.78 * (max(xs) - min(xs)) + 1.0
-    height = max(0.62 * (max(ys) - min(ys)) + 1.0, LINE_HEIGHT * (lines + 1), 2.0) + 0.55
-    figure = new_figure(width + (5.6 if texts else 0.6), height)
+    longest = max((len(line) for _, text, _ in listing for line in text.split("\n")), default=0)
+    xs, ys = zip(*positions) if positions else ((0.0,), (0.0,))
+    width = UNIT[0] * (max(xs) - min(xs) + 1.6)
+    height = max(UNIT[1] * (max(ys) - min(ys) + 1.2), LINE_HEIGHT * (lines + 1), 1.5)
+    list_width = 0.6 + CHARACTER * longest if texts else 0.0
+    figure = new_figure(max(width + list_width, 5.2), height + 0.55 + (0.3 if title else 0))
     if texts:
-        axes, side = figure.subplots(1, 2, width_ratios=(width, 5.4))
-        _write_listing(side, listing, lines)
+        axes, side = figure.subplots(1, 2, width_ratios=(width, list_width))
+        _write_listing(side, listing, kinds, list_width, height)
     else:
         axes = figure.subplots()
     _draw_edges(axes, positions, kept, truth)
     _draw_nodes(axes, positions, kinds, wrong)
-    axes.set(xlim=(min(xs) - 0.6, max(xs) + 0.6), ylim=(min(ys) - 0.6, max(ys) + 0.6))
-    axes.set_aspect("auto")
+    axes.set(xlim=(min(xs) - 0.8, max(xs) + 0.8), ylim=(min(ys) - 0.6, max(ys) + 0.6))
     axes.axis("off")
     if title:
         figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
@@ -110,18 +113,18 @@ def _draw_edges(
         weight = weights[target, source]
         name = edge_name(weight, None if truth is None else truth[target, source])
         style = EDGE_STYLES[name]
-        (x0, y0), (x1, y1) = positions[source], positions[target]
-        # Edges that jump layers in a straight column are bent round the nodes between.
-        jump = abs(y1 - y0) > 1.01 and abs(x1 - x0) < 0.6
+        others = [p for node, p in enumerate(positions) if node not in (source, target)]
+        bend = choose_bend(positions[source], positions[target], others, UNIT)
         axes.add_patch(
             FancyArrowPatch(
-                (x0, y0),
-                (x1, y1),
+                positions[source],
+                positions[target],
                 arrowstyle="-|>",
                 mutation_scale=9,
-                connectionstyle=f"arc3,rad={-0.35 if jump else 0.06}",
+                connectionstyle=f"arc3,rad={bend}",
+                clip_on=False,
                 linestyle=style.dashes,
-                linewidth=1.6 if name == "missed" else 0.7 + 2.1 * weight / heaviest,
+                linewidth=1.5 if name == "missed" else 0.7 + 1.5 * weight / heaviest,
                 color=style.colour,
                 shrinkA=10,
                 shrinkB=10,
@@ -176,7 +179,7 @@ def _draw_nodes(
 
 
 def _listing(
-    kinds: Sequence[str], texts: Sequence[str], wrong: Mapping[int, str] | Collection[int]
+    texts: Sequence[str], wrong: Mapping[int, str] | Collection[int]
 ) -> list[tuple[int, str, bool]]:
     """Return (node, wrapped text, is wrong) per node."""
     rows = []
@@ -188,16 +191,33 @@ def _listing(
     return rows
 
 
-def _write_listing(axes: Axes, listing: Sequence[tuple[int, str, bool]], lines: int) -> None:
+def _write_listing(
+    axes: Axes,
+    listing: Sequence[tuple[int, str, bool]],
+    kinds: Sequence[str],
+    width: float,
+    height: float,
+) -> None:
+    """Write the texts line by line, each with its number and the shape of its kind (inches)."""
     axes.axis("off")
-    axes.set(xlim=(0, 1), ylim=(-lines - 0.5, 0.5))
-    row = 0
+    axes.set(xlim=(0, width), ylim=(-height, 0))
+    y = -0.5 * LINE_HEIGHT
     for node, text, is_wrong in listing:
-        colour = PALETTE["vermilion"] if is_wrong else INK
-        weight = "bold" if is_wrong else "normal"
-        axes.text(0.055, -row, str(node), ha="right", va="top", fontsize=9, color=FAINT)
-        axes.text(0.075, -row, text, va="top", fontsize=9, color=colour, fontweight=weight)
-        row += text.count("\n") + 1
+        style = KIND_STYLES[kinds[node]]
+        marker = {"marker": style.marker, "facecolor": style.fill, "edgecolor": INK}
+        axes.scatter([0.1], [y], s=38 * style.size, linewidth=0.7, clip_on=False, **marker)
+        axes.text(0.42, y, str(node), ha="right", va="center", fontsize=9, color=FAINT)
+        for line in text.split("\n"):
+            axes.text(
+                0.52,
+                y,
+                line,
+                va="center",
+                fontsize=9,
+                color=PALETTE["vermilion"] if is_wrong else INK,
+                fontweight="bold" if is_wrong else "normal",
+            )
+            y -= LINE_HEIGHT
 
 
 def _legend(
