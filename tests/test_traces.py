@@ -12,7 +12,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
-from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+from transformers import (
+    AutoModelForCausalLM,
+    Gemma3TextConfig,
+    GPT2Config,
+    MistralConfig,
+    PreTrainedTokenizerFast,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
+from transformers.cache_utils import DynamicLayer
 
 from rg_helpers.problems import FAMILIES, generate_problems
 from rg_helpers.tokenizer import build_tokenizer
@@ -27,6 +36,7 @@ from rg_helpers.traces import (
     write_traces,
 )
 from rg_helpers.traces.decoding import choose_tokens
+from rg_helpers.traces.key_value_cache import DoublingLayer
 
 COURSE_TOKENIZER = build_tokenizer()
 PROBLEMS = {family: generate_problems(family, 6, split="test", seed=3) for family in FAMILIES}
@@ -256,6 +266,51 @@ def test_greedy_batches_equal_one_by_one():
         assert text.startswith(trace.prompt)
         assert text[len(trace.prompt) :].strip() == trace.solution
         assert trace.problem_id == problem.problem_id
+
+
+SMALL = {"vocab_size": len(COURSE_TOKENIZER), "hidden_size": 16, "intermediate_size": 32}
+SMALL |= {"eos_token_id": COURSE_TOKENIZER.eos_token_id}
+SMALL |= {"num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1}
+ARCHITECTURES = {
+    "a sliding window": MistralConfig(**SMALL, head_dim=8, sliding_window=7),
+    "window and full": Gemma3TextConfig(
+        **SMALL,
+        head_dim=8,
+        sliding_window=7,
+        layer_types=["sliding_attention", "full_attention"],
+    ),
+    "learned positions": GPT2Config(
+        vocab_size=len(COURSE_TOKENIZER), n_embd=16, n_layer=2, n_head=2, n_positions=512
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_other_architectures_write_the_same_in_batches(name):
+    torch.manual_seed(1)
+    model = AutoModelForCausalLM.from_config(ARCHITECTURES[name]).eval()
+    problems = [problems[0] for problems in PROBLEMS.values()]
+    traces = sample_traces(model, COURSE_TOKENIZER, problems, max_new_tokens=12)
+    for trace in traces:
+        prompt = list(trace.token_ids[: trace.prompt_tokens])
+        ids = prompt + one_by_one(model, prompt, 12)
+        text = COURSE_TOKENIZER.decode(ids, skip_special_tokens=True)
+        assert text[len(trace.prompt) :].strip() == trace.solution
+
+
+@torch.no_grad()
+def test_doubling_cache_returns_what_concatenation_does():
+    ours, plain = DoublingLayer(), DynamicLayer()
+    generator = torch.Generator().manual_seed(0)
+    for length in (3, 1, 1, 6, 1, 1):
+        new = torch.randn(2, 4, 2, length, 5, generator=generator)
+        for got, expected in zip(ours.update(*new), plain.update(*new), strict=True):
+            assert torch.equal(got, expected)
+        assert ours.get_seq_length() == plain.get_seq_length()
+        if length == 6:
+            for layer in (ours, plain):
+                layer.batch_select_indices(torch.tensor([2, 0, 1, 3]))
+                layer.crop(-2)
 
 
 def test_samples_do_not_depend_on_the_batch_but_on_the_seed():
