@@ -20,6 +20,7 @@ UNITS = tuple(
     "stamps".split()
 )
 LARGEST = 99  # every quantity has at most two digits
+MOST_ATTEMPTS = 20_000  # many joins hardly ever stay within two digits
 
 
 def apply(operator: str, operand: int | None, values: list[int]) -> int:
@@ -103,10 +104,16 @@ def generate_arithmetic(
             f"{operations} operations, {joins} joins and {distractors} distractors need more than "
             f"the {len(NAMES)} names there are: ask for a smaller problem"
         )
-    quantities = None
-    while quantities is None:  # sums over two digits are drawn again
+    for _ in range(MOST_ATTEMPTS):  # sums over two digits are drawn again
         tree = sample_tree(rng, operations, joins, distractors)
         quantities = _define(rng, tree)
+        if quantities is not None:
+            break
+    else:
+        raise ValueError(
+            f"no problem with {joins} joins stayed within two digits in {MOST_ATTEMPTS} attempts: "
+            "ask for a smaller problem, with fewer joins"
+        )
     unit = rng.choice(UNITS)
     root = quantities[0]
     return assemble_planned_problem(

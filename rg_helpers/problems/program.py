@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import random
 import string
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 
-from rg_helpers.problems.dependency_tree import forward_order, sample_tree, tree_depth
+from rg_helpers.problems.dependency_tree import forward_order, sample_tree
 from rg_helpers.problems.problem import GoldNode, Problem, Quantity, identify
 
 VARIABLES = tuple(string.ascii_lowercase)
 LARGEST = 99
 MOST_LINES = 40
+MOST_ATTEMPTS = 20_000  # many joins hardly ever stay within two digits
 REASSIGN_SHARE = 0.25
 
 
@@ -93,10 +95,14 @@ def generate_program(rng: random.Random, operations: int, distractors: int, join
             f"the {len(VARIABLES)} variables there are: ask for a smaller program"
         )
     branch = operations - joins >= 3 and rng.random() < 0.5
-    while True:
+    for _ in range(MOST_ATTEMPTS):
         problem = _try_program(rng, operations, distractors, joins, branch)
         if problem is not None:
             return problem
+    raise ValueError(
+        f"no program with {joins} joins stayed within two digits in {MOST_ATTEMPTS} attempts: "
+        "ask for a smaller program, with fewer joins"
+    )
 
 
 def _operator(rng: random.Random, values: list[int]) -> tuple[str, int | None]:
@@ -114,41 +120,47 @@ def _operator(rng: random.Random, values: list[int]) -> tuple[str, int | None]:
     return rng.choice(choices)
 
 
+@dataclass
+class _Draft:
+    """A program being written: its lines, what each comes to (None: never run), what counts."""
+
+    lines: list[Line] = field(default_factory=list)
+    value_of: dict[str, int | bool | None] = field(default_factory=dict)
+    relevant: dict[str, bool] = field(default_factory=dict)
+
+    @property
+    def next_label(self) -> str:
+        """The label of the line to be written next."""
+        return f"L{len(self.lines) + 1}"
+
+    def write(self, line: Line, relevant: bool, executed: bool = True) -> str:
+        """Append a line, run it unless it is not executed, and return its label."""
+        values = [self.value_of[source] for source in line.sources]
+        self.lines.append(line)
+        self.value_of[line.key] = apply(line.operator, line.operand, values) if executed else None
+        self.relevant[line.key] = relevant
+        return line.key
+
+
 def _try_program(
     rng: random.Random, operations: int, distractors: int, joins: int, branch: bool
 ) -> Problem | None:
+    """Write one program line by line; None when a value grows past two digits."""
     tree = sample_tree(rng, operations - branch, joins, distractors)
     single = [n.index for n in tree if n.relevant and len(n.sources) == 1]
     branch_at = rng.choice(single) if branch else None
     order = forward_order(rng, tree)
-    readers_left = {n.index: 0 for n in tree}
-    for node in tree:
-        for source in node.sources:
-            readers_left[source] += 1
+    readers_left = Counter(source for node in tree for source in node.sources)
     fresh = list(VARIABLES)
     rng.shuffle(fresh)
-    lines: list[Line] = []
-    value_of: dict[str, int | bool | None] = {}
+    draft = _Draft()
     holder: dict[int, tuple[str, str]] = {}  # tree node -> (line key, variable)
-    relevant: dict[str, bool] = {}
-
-    def add(line: Line, counts: bool, executed: bool = True) -> str:
-        values = [value_of[s] for s in line.sources]
-        lines.append(line)
-        value_of[line.key] = apply(line.operator, line.operand, values) if executed else None
-        relevant[line.key] = counts
-        return line.key
-
-    def label() -> str:
-        return f"L{len(lines) + 1}"
 
     for index in order:
         node = tree[index]
         keys = tuple(holder[s][0] for s in node.sources)
         names = tuple(holder[s][1] for s in node.sources)
-        values = [value_of[k] for k in keys]
-        for source in node.sources:
-            readers_left[source] -= 1
+        readers_left.subtract(node.sources)
         # Node 0 is asked for at the end, so its variable must keep its value.
         reuse = [s for s in node.sources if readers_left[s] == 0 and s != 0]
         if reuse and rng.random() < REASSIGN_SHARE:
@@ -156,58 +168,65 @@ def _try_program(
         else:
             variable = fresh.pop()
         if index == branch_at:
-            flag = fresh.pop()
-            bound = max(1, values[0] + rng.choice((-4, -2, -1, 0, 1, 3)))
-            test = add(Line(label(), flag, "test", bound, keys, names), True)
-            guards = ["if", "if not"] if rng.random() < 0.5 else ["if not", "if"]
-            for guard in guards:
-                taken = (guard == "if") == value_of[test]
-                operator, operand = _operator(rng, values)
-                line = Line(label(), variable, operator, operand, keys, names, guard, test, flag)
-                key = add(line, taken, executed=taken)
-                if taken:
-                    holder[index] = (key, variable)
+            key = _write_branch(rng, draft, variable, fresh.pop(), keys, names)
         else:
-            operator, operand = _operator(rng, values)
-            key = add(Line(label(), variable, operator, operand, keys, names), node.relevant)
-            holder[index] = (key, variable)
-        if value_of[holder[index][0]] > LARGEST:
+            operator, operand = _operator(rng, [draft.value_of[k] for k in keys])
+            line = Line(draft.next_label, variable, operator, operand, keys, names)
+            key = draft.write(line, node.relevant)
+        holder[index] = (key, variable)
+        if draft.value_of[key] > LARGEST:
             return None
-    return _assemble(tree, lines, value_of, relevant, holder[0], operations, distractors, joins)
+    return _assemble(draft, holder[0], operations, distractors, joins)
 
 
-def _assemble(tree, lines, value_of, relevant, root, operations, distractors, joins) -> Problem:
-    premises = [code_text(line) for line in lines]
-    position = {line.key: i for i, line in enumerate(lines)}
+def _write_branch(
+    rng: random.Random,
+    draft: _Draft,
+    variable: str,
+    flag: str,
+    keys: tuple[str, ...],
+    names: tuple[str, ...],
+) -> str:
+    """Write a test and two guarded assignments; return the label of the one that is executed."""
+    values = [draft.value_of[k] for k in keys]
+    bound = max(1, values[0] + rng.choice((-4, -2, -1, 0, 1, 3)))
+    test = draft.write(Line(draft.next_label, flag, "test", bound, keys, names), True)
+    guards = ["if", "if not"] if rng.random() < 0.5 else ["if not", "if"]
+    executed = ""
+    for guard in guards:
+        taken = (guard == "if") == draft.value_of[test]
+        operator, operand = _operator(rng, values)
+        label = draft.next_label
+        line = Line(label, variable, operator, operand, keys, names, guard, test, flag)
+        draft.write(line, taken, executed=taken)
+        if taken:
+            executed = label
+    return executed
+
+
+def _assemble(
+    draft: _Draft, root: tuple[str, str], operations: int, distractors: int, joins: int
+) -> Problem:
+    """Lay the program, its trace and the answer out as nodes; `root` is (line key, variable)."""
+    premises = [code_text(line) for line in draft.lines]
+    position = {line.key: i for i, line in enumerate(draft.lines)}
     nodes = [GoldNode("premise", text) for text in premises]
     question = f"What is {root[1]} at the end?"
     question_node = len(nodes)
     nodes.append(GoldNode("question", question))
     step_of: dict[str, int] = {}
-    quantities = []
-    for line in lines:
-        value = value_of[line.key]
-        quantities.append(
-            Quantity(
-                line.key,
-                line.variable,
-                line.operator,
-                line.operand,
-                line.sources,
-                value,
-                position[line.key],
-                relevant[line.key],
-            )
-        )
+    depth_of: dict[str, int] = {}
+    for line in draft.lines:
+        value = draft.value_of[line.key]
         if value is None:
             continue
-        parents = {position[line.key], *(step_of[s] for s in line.sources)}
-        if line.guard_key:
-            parents.add(step_of[line.guard_key])
+        reads = [*line.sources, *([line.guard_key] if line.guard_key else [])]
         step_of[line.key] = len(nodes)
-        text = trace_text(line, [value_of[s] for s in line.sources], value)
+        depth_of[line.key] = max((depth_of[key] + 1 for key in reads), default=0)
+        text = trace_text(line, [draft.value_of[s] for s in line.sources], value)
+        parents = {position[line.key], *(step_of[key] for key in reads)}
         nodes.append(GoldNode("step", text, tuple(sorted(parents))))
-    answer = str(value_of[root[0]])
+    answer = str(draft.value_of[root[0]])
     nodes.append(GoldNode("answer", f"The answer is {answer}.", (question_node, step_of[root[0]])))
     problem_id, split = identify("program", premises, question)
     return Problem(
@@ -217,9 +236,22 @@ def _assemble(tree, lines, value_of, relevant, root, operations, distractors, jo
         operations=operations,
         distractors=distractors,
         joins=joins,
-        depth=tree_depth(tree),
+        depth=depth_of[root[0]],
         nodes=tuple(nodes),
-        quantities=tuple(quantities),
+        quantities=tuple(_quantity(draft, line, position[line.key]) for line in draft.lines),
         answer=answer,
         separator="\n",
+    )
+
+
+def _quantity(draft: _Draft, line: Line, premise: int) -> Quantity:
+    return Quantity(
+        key=line.key,
+        name=line.variable,
+        operator=line.operator,
+        operand=line.operand,
+        sources=line.sources,
+        value=draft.value_of[line.key],
+        premise=premise,
+        relevant=draft.relevant[line.key],
     )
