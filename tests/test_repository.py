@@ -18,6 +18,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from rg_helpers.course.claim_forms import check_ids
 from rg_helpers.course.claims import check_claims, read_claims
 from rg_helpers.course.notebook_files import MEASURED
 from rg_helpers.course.parameters import notebook_parameters
@@ -84,6 +85,10 @@ def test_readme_tables_are_those_of_the_ledger():
 
 def test_every_claim_is_still_in_its_source_file():
     assert check_claims() == []
+
+
+def test_every_claim_that_is_due_is_made():
+    assert check_ids(read_claims().values()) == [], "see `rgh claims --check`"
 
 
 def test_readme_example_runs(tmp_path, monkeypatch, capsys):

@@ -50,13 +50,13 @@ def table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def figure(claim: Claim | None, digits: int = 2) -> str:
+def figure(claim: Claim | None, form: str = ".2f") -> str:
     """Write a claim's value with its interval, and say so when it misses its target."""
     if claim is None:
         return "–"
-    text = f"{claim.value:.{digits}f}"
+    text = f"{claim.value:{form}}"
     if claim.low is not None and claim.high is not None:
-        text += f" [{claim.low:.{digits}f}, {claim.high:.{digits}f}]"
+        text += f" [{claim.low:{form}}, {claim.high:{form}}]"
     if claim.target_met() is False:
         text += f" (missed: {claim.target})"
     return text
@@ -95,7 +95,7 @@ def _benchmark(claims: Claims) -> str:
     places = sorted({(device, int(length)) for device, length, _ in found})
     machines = _ordered(f"{claim.device} ({claim.date})" for claim in found.values())
     rows = [
-        [device, str(length), *(figure(found.get((device, str(length), s))) for s in scores)]
+        [device, str(length), *(figure(found.get((device, str(length), s)), ".3g") for s in scores)]
         for device, length in places
     ]
     header = ["device", "tokens", *map(_words, scores)]
@@ -132,7 +132,7 @@ def _cross_table(claims: Claims, pattern: str, corner: str) -> str:
     counts = _ordered(f"{claim.n} {claim.unit}" for claim in found.values() if claim.n)
     text = table(
         [corner, *map(_words, columns)],
-        [[row, *(figure(found.get((row, column)), 3) for column in columns)] for row in rows],
+        [[row, *(figure(found.get((row, column)), ".3f") for column in columns)] for row in rows],
     )
     return text + (f"\n\nEach of {' / '.join(counts)}; 95 % intervals." if counts else "")
 

@@ -245,7 +245,7 @@ def test_readme_blocks_are_written_from_the_ledger(result):
     assert "0.90 [0.80, 0.95]" in new
     assert new.index("| attention |") < new.index("| random |")  # best first
     assert "missed: 0.3 to 0.8" in new
-    assert "| cpu | 2048 | 1.30 |" in new
+    assert "| cpu | 2048 | 1.3 |" in new
     assert with_generated_blocks(new, claims) == new
 
 

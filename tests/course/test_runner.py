@@ -191,14 +191,17 @@ def test_sigkill_of_the_runner_leaves_nothing_finished_and_nothing_alive(checkou
     assert _leftovers(folder) == []
 
 
-def test_sigkill_of_a_kernel_is_told(checkout, add_notebook):
-    add_notebook("00_dies", "import os, signal", "os.kill(os.getpid(), signal.SIGKILL)")
-    assert cli.main(["run", "--profile", "smoke"]) == 1
+def test_sigkill_of_a_kernel_or_a_worker_is_told(checkout, add_notebook):
+    add_notebook("00_kernel", "import os, signal", "os.kill(os.getpid(), signal.SIGKILL)")
+    add_notebook("01_worker", "import os, signal", "os.kill(os.getppid(), signal.SIGKILL)")
+    assert cli.main(["run", "--profile", "smoke", "--jobs", "2"]) == 1
     folder = checkout / "runs" / "smoke"
-    record = read_sidecar(folder / "00_dies.ipynb")
-    assert record.status == "kernel died"
-    assert "kernel died" in runner.describe_error(record)
-    assert not (folder / "00_dies.ipynb").exists()
+    kernel, worker = (read_sidecar(folder / f"{n}.ipynb") for n in ("00_kernel", "01_worker"))
+    assert (kernel.status, worker.status) == ("kernel died", "worker died")
+    assert "kernel died" in runner.describe_error(kernel)
+    assert "-9" in runner.describe_error(worker)
+    assert not list(folder.glob("*_kernel.ipynb"))
+    assert not list(folder.glob("*_worker.ipynb"))
 
 
 def test_limits_end_a_notebook_with_everything_it_started(checkout, add_notebook, capsys):
