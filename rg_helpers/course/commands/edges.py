@@ -35,10 +35,14 @@ from rg_helpers.traces import gold_trace, sample_traces
 
 RESULT_NAME = "edge_recovery_attention.json"
 CLAIMED_METRICS = ("auroc", "ap", "f1")
+OPERATIONS = (2, 6)
+DISTRACTORS = (1, 3)
 LEAST_OWN_SOLUTIONS = 10  # fewer right solutions than this say nothing; the table shows a gap
+LEAST_FIT_PROBLEMS = 10
 METRIC_NAMES = {"auroc": "AUROC", "ap": "average precision", "f1": "edge F1"}
 METHOD_NAMES = {
     "attention": "the attention head chosen on other problems",
+    "attention_few": "the mean of up to four heads chosen on other problems",
     "attention_mean": "the mean of all attention heads",
     "attention_max": "the maximum over all attention heads",
     "previous_step": "the previous-step control",
@@ -116,8 +120,10 @@ def _measure(
     seed: int,
 ) -> dict[str, Any]:
     """Measure one family on gold solutions and on the model's own right ones."""
-    fit_problems = generate_problems(family, max(10, problems // 3), split="validation", seed=seed)
-    test_problems = generate_problems(family, problems, split="test", seed=seed)
+    sizes = {"operations": OPERATIONS, "distractors": DISTRACTORS}
+    fit_count = max(LEAST_FIT_PROBLEMS, problems // 3)
+    fit_problems = generate_problems(family, fit_count, split="validation", seed=seed, **sizes)
+    test_problems = generate_problems(family, problems, split="test", seed=seed, **sizes)
     fit = _gold_set(model, tokenizer, fit_problems)
     test = _gold_set(model, tokenizer, test_problems)
     own = _own_set(model, tokenizer, test_problems)
@@ -125,6 +131,7 @@ def _measure(
     if len(own.gold) >= LEAST_OWN_SOLUTIONS:
         found["own_right"] = _report(fit, own, draws, seed)
     return {
+        **sizes,
         "fit_problems": len(fit_problems),
         "test_problems": len(test_problems),
         "own_right_share": len(own.gold) / len(test_problems),
