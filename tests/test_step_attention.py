@@ -9,7 +9,13 @@ import transformers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rg_helpers.step_attention import ROUTES, extract, step_attention, tap_step_attention
+from rg_helpers.step_attention import (
+    DIFFERENTIABLE_ROUTES,
+    ROUTES,
+    extract,
+    step_attention,
+    tap_step_attention,
+)
 from rg_helpers.step_attention.blockwise import BlockwiseAttention, plan_rows
 from rg_helpers.step_attention.columns import column_calls
 from rg_helpers.step_attention.node_table import NodeTable
@@ -107,7 +113,7 @@ def eager_mass(model, input_ids, mask, node_ids, nodes):
 
 
 @pytest.mark.parametrize("padding", ["none", "left", "right"])
-@pytest.mark.parametrize("route", ROUTES)
+@pytest.mark.parametrize("route", DIFFERENTIABLE_ROUTES)
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_equals_eager_attention_summed_by_step(name, route, padding):
     model = tiny_model(name)
@@ -126,7 +132,7 @@ def test_equals_eager_attention_summed_by_step(name, route, padding):
     assert ours.mass.std() > 0.05, "the test model attends almost uniformly and shows no error"
 
 
-@pytest.mark.parametrize("route", ROUTES)
+@pytest.mark.parametrize("route", DIFFERENTIABLE_ROUTES)
 @pytest.mark.parametrize("name", ["qwen3", "gemma3", "gpt2"])
 def test_gradients_equal_eager(name, route):
     model = tiny_model(name)
@@ -163,7 +169,7 @@ def test_mass_alone_reaches_the_weights_of_the_tapped_layer():
     assert projection.v_proj.weight.grad is None or not projection.v_proj.weight.grad.any()
 
 
-@pytest.mark.parametrize("route", [None, *ROUTES])
+@pytest.mark.parametrize("route", [None, *DIFFERENTIABLE_ROUTES])
 def test_bfloat16_is_close_to_float32(route):
     input_ids, mask, node_ids = batch("left")
     with torch.no_grad():
@@ -180,7 +186,7 @@ def test_autocast_keeps_gradients_and_float32_masses():
     model = tiny_model("qwen3").train()
     input_ids, mask, node_ids = batch("right")
     exact = step_attention(model, input_ids, mask, node_ids).mass.detach()
-    for route in ROUTES:
+    for route in DIFFERENTIABLE_ROUTES:
         with torch.autocast("cpu", dtype=torch.bfloat16):
             mass = step_attention(model, input_ids, mask, node_ids, route=route).mass
         assert mass.dtype == torch.float32
@@ -210,7 +216,7 @@ def test_token_rows_average_to_the_pooled_rows():
     input_ids, mask, node_ids = batch("left")
     with torch.no_grad():
         pooled = step_attention(model, input_ids, mask, node_ids)
-        for route in ROUTES:
+        for route in DIFFERENTIABLE_ROUTES:
             result = step_attention(model, input_ids, mask, node_ids, token_rows=True, route=route)
             assert result.token_mass.shape == (3, 2, 4, 29, 5)
             torch.testing.assert_close(result.mass, pooled.mass, atol=1e-5, rtol=0)
@@ -286,7 +292,7 @@ def test_all_routes_agree_with_the_definition(
         loss = sum((t * seen * w if t.shape[2] == tokens else t * w).sum() for t, w in wanted)
         return torch.autograd.grad(loss, tensors, retain_graph=True)
 
-    for route in ROUTES:
+    for route in DIFFERENTIABLE_ROUTES:
         got, mass = attend_with_step_mass(q, k, v, table, plan, 0.3, route=route)
         again, by_token = attend_with_step_mass(
             q, k, v, table, plan, 0.3, token_rows=True, route=route
@@ -302,13 +308,47 @@ def test_all_routes_agree_with_the_definition(
                 torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-3)
 
 
+@given(
+    st.integers(1, 2),
+    st.sampled_from([(1, 1), (4, 2)]),
+    st.integers(1, 200),
+    st.integers(1, 60),
+    st.booleans(),
+    st.integers(0, 2**31),
+)
+@settings(max_examples=30, deadline=None)
+def test_ranges_agree_with_blockwise(rows, heads, tokens, nodes, contiguous, seed):
+    torch.manual_seed(seed)
+    q = 2 * torch.randn(rows, heads[0], tokens, 16)
+    k, v = (2 * torch.randn(rows, heads[1], tokens, 16) for _ in range(2))
+    ids = torch.randint(-1, nodes, (rows, tokens))
+    table = NodeTable(ids.sort(-1).values if contiguous else ids, nodes)
+    plan = plan_rows(tokens, None)
+    for token_rows in (False, True):
+        ranges, blockwise = (
+            attend_with_step_mass(q, k, v, table, plan, 0.3, token_rows=token_rows, route=route)
+            for route in ("ranges", "blockwise")
+        )
+        torch.testing.assert_close(ranges[0], blockwise[0], atol=2e-5, rtol=1e-4)
+        torch.testing.assert_close(ranges[1], blockwise[1], atol=1e-5, rtol=0)
+
+
+def test_ranges_refuse_what_they_cannot_do():
+    model = tiny_model("llama")
+    input_ids, mask, node_ids = batch("left")
+    with pytest.raises(ValueError, match="no gradient"):
+        step_attention(model, input_ids, None, node_ids, route="ranges")
+    with torch.no_grad(), pytest.raises(ValueError, match="unpadded"):
+        step_attention(model, input_ids, mask, node_ids, route="ranges")
+
+
 @pytest.mark.parametrize("token_rows", [False, True])
 def test_blockwise_gradient_by_finite_differences(token_rows):
     torch.manual_seed(0)
-    q = torch.randn(2, 4, 9, 3, dtype=torch.float64, requires_grad=True)
-    k, v = (torch.randn(2, 2, 9, 3, dtype=torch.float64, requires_grad=True) for _ in range(2))
-    table = NodeTable(torch.randint(-1, 3, (2, 9)), 3)
-    plan = plan_rows(9, None, rows=4)
+    q = torch.randn(1, 2, 6, 2, dtype=torch.float64, requires_grad=True)
+    k, v = (torch.randn(1, 1, 6, 2, dtype=torch.float64, requires_grad=True) for _ in range(2))
+    table = NodeTable(torch.tensor([[-1, 0, 0, 1, -1, 2]]), 3)
+    plan = plan_rows(6, None, rows=4)
     for softcap in (None, 1.5):
         assert torch.autograd.gradcheck(
             lambda *qkv, cap=softcap: BlockwiseAttention.apply(
@@ -395,7 +435,7 @@ def test_tap_collects_live_masses_of_an_ordinary_training_forward():
     assert model.model.layers[0].self_attn.q_proj.weight.grad.abs().max() > 0
 
 
-@pytest.mark.parametrize("route", ROUTES)
+@pytest.mark.parametrize("route", DIFFERENTIABLE_ROUTES)
 def test_gradient_checkpointing_inside_the_block_gives_the_same_gradient(route):
     input_ids, mask, node_ids = batch("right")
 

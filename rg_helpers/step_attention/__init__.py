@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from rg_helpers.step_attention.extract import StepAttention, step_attention
-from rg_helpers.step_attention.routes import ROUTES
+from rg_helpers.step_attention.routes import DIFFERENTIABLE_ROUTES, ROUTES
 from rg_helpers.step_attention.tap import StepAttentionTap, tap_step_attention
 
-__all__ = ["ROUTES", "StepAttention", "StepAttentionTap", "step_attention", "tap_step_attention"]
+__all__ = [
+    "DIFFERENTIABLE_ROUTES",
+    "ROUTES",
+    "StepAttention",
+    "StepAttentionTap",
+    "step_attention",
+    "tap_step_attention",
+]

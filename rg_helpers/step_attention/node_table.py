@@ -45,8 +45,17 @@ class NodeTable:
 
     def node_range(self, batch: slice, rows: slice) -> tuple[int, int]:
         """Smallest half-open range of node ids that holds every node met in these target rows."""
-        if "ids" not in self._matrices:
-            self._matrices["ids"] = self.ids.cpu()
-        block = self._matrices["ids"][batch, rows]
+        block = self._ids_on_host()[batch, rows]
         block = block[block >= 0]
         return (int(block.min()), int(block.max()) + 1) if block.numel() else (0, 0)
+
+    def key_range(self, first: int, last: int) -> tuple[int, int]:
+        """Smallest half-open range of tokens that holds every token of nodes first to last - 1."""
+        ids = self._ids_on_host()
+        tokens = ((ids >= first) & (ids < last)).any(0).nonzero()
+        return (int(tokens[0]), int(tokens[-1]) + 1) if len(tokens) else (0, 0)
+
+    def _ids_on_host(self) -> torch.Tensor:
+        if "ids" not in self._matrices:
+            self._matrices["ids"] = self.ids.cpu()
+        return self._matrices["ids"]

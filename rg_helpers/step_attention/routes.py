@@ -7,21 +7,33 @@ import torch
 from rg_helpers.step_attention.blockwise import RowPlan, blockwise_attention
 from rg_helpers.step_attention.columns import column_attention
 from rg_helpers.step_attention.node_table import NodeTable
+from rg_helpers.step_attention.ranges import range_attention, ranges_serve
 
-ROUTES = ("blockwise", "columns")
+ROUTES = ("blockwise", "columns", "ranges")
+DIFFERENTIABLE_ROUTES = ("blockwise", "columns")
 
 
-def choose_route(q: torch.Tensor, softcap: float | None) -> str:
-    """Name the faster exact route for this device and dtype.
+def choose_route(
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    nodes: int,
+    mask: torch.Tensor | None,
+    softcap: float | None,
+) -> str:
+    """Name the fastest exact route for these inputs.
 
     Measured with `benchmarks/step_attention.py`: in float32 on a CPU the blockwise pass costs
-    little more than the fused kernel; in bfloat16, and on a GPU, only the fused kernels reach the
-    matrix units, so the columns ride along there. A softcap is outside what the fused kernels do.
+    little more than the fused kernel. In bfloat16, and on a GPU, only the fused kernels reach the
+    matrix units: few steps ride along as columns, and more steps than a head is wide take one
+    more pass in ranges, where no gradient is asked for. No fused kernel knows a softcap.
     """
     if softcap is not None:
         return "blockwise"
     if q.device.type == "cpu" and q.dtype in (torch.float32, torch.float64):
         return "blockwise"
+    if nodes > q.shape[-1] and ranges_serve(q, k, v, mask):
+        return "ranges"
     return "columns"
 
 
@@ -45,12 +57,19 @@ def attend_with_step_mass(
     if torch.is_autocast_enabled(kind) and q.dtype != torch.float64:
         # What scaled_dot_product_attention does itself; the pooling below must stay float32.
         q, k, v = (tensor.to(torch.get_autocast_dtype(kind)) for tensor in (q, k, v))
-    route = route or choose_route(q, softcap)
+    route = route or choose_route(q, k, v, table.nodes, plan.mask, softcap)
     if route not in ROUTES:
         raise ValueError(f"route {route!r} is unknown: choose one of {', '.join(ROUTES)} or None")
-    if route == "columns" and softcap is not None:
+    if route != "blockwise" and softcap is not None:
         raise ValueError("the fused kernels know no softcap: use route='blockwise' or None")
+    if route == "ranges" and plan.mask is not None:
+        raise ValueError(
+            "route 'ranges' serves unpadded batches without sliding window: use route='columns' "
+            "or None"
+        )
     with torch.autocast(kind, enabled=False):
+        if route == "ranges":
+            return range_attention(q, k, v, table, scaling, token_rows)
         if route == "columns":
             return column_attention(q, k, v, table, plan.mask, scaling, token_rows)
         return blockwise_attention(q, k, v, table, plan, scaling, softcap, token_rows)
