@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -19,6 +23,7 @@ from transformers import (
 from rg_helpers.tokenizer import build_tokenizer
 
 COURSE = "course"
+WEIGHTS_SUFFIX = ".safetensors"
 COURSE_FOLDER = Path(__file__).resolve().parent.parent / "data" / "course_model"
 
 
@@ -66,10 +71,11 @@ def load_model(
     are read as safetensors only. Raises `FileNotFoundError` when a checkpoint is missing and
     `ValueError` when the model is no causal language model or has no fast tokenizer.
     """
-    folder = COURSE_FOLDER if str(name) == COURSE else Path(name)
-    is_folder = str(name) == COURSE or folder.exists() or folder.is_absolute()
+    is_course = str(name) == COURSE
+    folder = COURSE_FOLDER if is_course else Path(name).expanduser()
+    is_folder = is_course or _names_a_folder(str(name), folder)
     if is_folder:
-        _check_folder(folder, is_course=str(name) == COURSE)
+        _check_folder(folder, is_course)
     source = str(folder) if is_folder else str(name)
     config = _load(AutoConfig, source, is_folder, trust_remote_code=trust_remote_code)
     if getattr(config, "is_encoder_decoder", False):
@@ -105,24 +111,23 @@ def save_model(
 ) -> Path:
     """Save weights (safetensors), configuration and tokenizer as a plain Hugging Face folder.
 
-    Everything is written to a sibling folder first and moved file by file, weights last, so an
-    interrupted save never leaves new weights beside an old configuration without saying so.
+    Everything is written to a sibling folder first and then moved file by file, the weights last:
+    a full disk or a kill while writing leaves the former checkpoint as it was. `model` keeps its
+    own dtype. Raises `OSError` when the folder cannot be written.
     """
-    import copy
-    import os
-    import shutil
-    import tempfile
-
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as partial:
         copy.deepcopy(model).to(dtype).save_pretrained(partial)
         tokenizer.save_pretrained(partial)
-        names = sorted(os.listdir(partial), key=lambda name: name.endswith(".safetensors"))
-        for name in names:
-            os.replace(Path(partial) / name, folder / name)
-        shutil.copystat(folder.parent, folder)
+        for file in sorted(Path(partial).iterdir(), key=lambda f: f.suffix == WEIGHTS_SUFFIX):
+            os.replace(file, folder / file.name)
     return folder
+
+
+def _names_a_folder(name: str, folder: Path) -> bool:
+    """Tell a path, which may be mistyped, from a hub id such as "Qwen/Qwen3-0.6B"."""
+    return folder.exists() or name.startswith((".", "~", "/")) or name.count("/") > 1
 
 
 def _check_folder(folder: Path, is_course: bool) -> None:
@@ -136,15 +141,15 @@ def _check_folder(folder: Path, is_course: bool) -> None:
     for needed in ("config.json", "tokenizer_config.json"):
         if not (folder / needed).is_file():
             raise FileNotFoundError(f"{folder} holds no {needed}: {cure}")
-    if not any(folder.glob("*.safetensors")):
-        raise FileNotFoundError(f"{folder} holds no weights (*.safetensors): {cure}")
+    if not any(folder.glob(f"*{WEIGHTS_SUFFIX}")):
+        raise FileNotFoundError(f"{folder} holds no weights (*{WEIGHTS_SUFFIX}): {cure}")
 
 
 def _load(kind: Any, source: str, is_folder: bool, **options: Any) -> Any:
     try:
         return kind.from_pretrained(source, local_files_only=is_folder, **options)
-    except (OSError, ValueError) as error:
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    except (OSError, ValueError, SafetensorError) as error:
+        first = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise ValueError(
             f"{source} could not be loaded as a causal language model ({first}): check the name, "
             "or give a local folder written by `save_pretrained`"

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch.nn import functional
 from tqdm.auto import tqdm
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from rg_helpers.artefacts import atomic_path, provenance, read_json, write_json
 from rg_helpers.language_model import new_course_model, save_model
@@ -65,6 +67,9 @@ RECIPES: dict[str, PretrainingRecipe] = {
 }
 
 
+LOG_EVERY = 25  # steps
+
+
 def learning_rate_at(recipe: PretrainingRecipe, step: int) -> float:
     """Return the learning rate of a step: linear warm-up, constant, then linear decay to zero."""
     decay_steps = max(1, int(recipe.decay_share * recipe.steps))
@@ -73,7 +78,9 @@ def learning_rate_at(recipe: PretrainingRecipe, step: int) -> float:
     return recipe.learning_rate * rise * fall
 
 
-def copy_batches(recipe: PretrainingRecipe, vocabulary: int, begin: int, pad: int, first: int):
+def copy_batches(
+    recipe: PretrainingRecipe, vocabulary: int, begin: int, pad: int, first: int
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Yield the warm-up's batches of repeated random sequences, (tokens, labels) a step."""
     for step in range(first, recipe.copy_steps):
         rng = random.Random(f"copy|{recipe.seed}|{step}")
@@ -108,59 +115,46 @@ def pretrain(
         heads=recipe.heads,
         intermediate_size=recipe.intermediate_size,
     ).to(device)
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.98), fused=True
-    )
-    # Weight decay pulls on matrices only; norms and their scales are left alone.
-    matrices = [p for p in model.parameters() if p.ndim > 1]
-    vectors = [p for p in model.parameters() if p.ndim <= 1]
-    optimizer.param_groups.clear()
-    optimizer.add_param_group({"params": matrices, "weight_decay": recipe.weight_decay})
-    optimizer.add_param_group({"params": vectors, "weight_decay": 0.0})
+    optimizer = _new_optimizer(recipe, model)
     state = _resume(folder / "state", recipe, model, optimizer)
-    loss_of = torch.compile(_loss, dynamic=False) if compile_model else _loss
-    torch._dynamo.config.recompile_limit = 64
+    loss_of = _loss
+    if compile_model:
+        loss_of = torch.compile(_loss, dynamic=False)
+        torch._dynamo.config.recompile_limit = 64  # one graph for each shape of batch
 
     total = recipe.copy_steps + recipe.steps
     bar = tqdm(total=total, initial=state["step"], desc="pretraining", disable=None)
-    started = time.perf_counter()
-    seconds_before = state["seconds"]
+    started = time.perf_counter() - state["seconds"]
     model.train()
     for tokens, labels in _all_batches(recipe, tokenizer, state["step"]):
         step = state["step"]
-        rate = learning_rate_at(recipe, max(0, step - recipe.copy_steps))
-        if step < recipe.copy_steps:
-            rate = recipe.learning_rate * min(1.0, (step + 1) / max(1, recipe.warmup_steps))
         for group in optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = _rate_of_run(recipe, step)
         loss = loss_of(model, tokens.to(device), labels.to(device))
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.gradient_clip)
+        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.gradient_clip)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         state["step"] = step + 1
         state["tokens"] += int((tokens != tokenizer.pad_token_id).sum())
-        state["seconds"] = seconds_before + time.perf_counter() - started
+        state["seconds"] = time.perf_counter() - started
         bar.update()
-        if step % 25 == 0 or step + 1 == total:
-            value = loss.item()
-            if value != value or value == float("inf"):
-                raise RuntimeError(
-                    f"the loss is {value} at step {step}: lower the learning rate "
-                    f"({recipe.learning_rate}) and resume from the state before it"
-                )
+        is_logged = step % LOG_EVERY == 0 or step + 1 == total
+        is_saved = (step + 1) % save_every == 0 or step + 1 == total
+        if is_logged or is_saved:
+            value = _finite(loss, norm, recipe, step)
+            bar.set_postfix(loss=f"{value:.3f}")
+        if is_logged:
             entry = {"step": step, "loss": round(value, 4), "seconds": round(state["seconds"], 1)}
             state["log"].append(entry)
-            bar.set_postfix(loss=f"{value:.3f}")
         if evaluate and step > recipe.copy_steps and (step + 1) % evaluate_every == 0:
             model.eval()
             state["log"].append({"step": step, **evaluate(model, step)})
             model.train()
             tqdm.write(json.dumps(state["log"][-1]))
-        if (step + 1) % save_every == 0:
+        if is_saved:
             _save_state(folder / "state", recipe, model, optimizer, state)
     bar.close()
-    _save_state(folder / "state", recipe, model, optimizer, state)
     save_model(folder, model.eval(), tokenizer)
     record = {
         "recipe": asdict(recipe),
@@ -175,6 +169,36 @@ def pretrain(
     return folder
 
 
+def _new_optimizer(recipe: PretrainingRecipe, model: PreTrainedModel) -> torch.optim.AdamW:
+    """AdamW whose weight decay pulls on matrices only; norms and their scales are left alone."""
+    matrices = [p for p in model.parameters() if p.ndim > 1]
+    vectors = [p for p in model.parameters() if p.ndim <= 1]
+    groups = [
+        {"params": matrices, "weight_decay": recipe.weight_decay},
+        {"params": vectors, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, 0.98))
+
+
+def _rate_of_run(recipe: PretrainingRecipe, step: int) -> float:
+    """The learning rate of a step counted over both phases; the copy phase has its own warm-up."""
+    if step < recipe.copy_steps:
+        return recipe.learning_rate * min(1.0, (step + 1) / max(1, recipe.warmup_steps))
+    return learning_rate_at(recipe, step - recipe.copy_steps)
+
+
+def _finite(loss: torch.Tensor, norm: torch.Tensor, recipe: PretrainingRecipe, step: int) -> float:
+    """Return the loss; raise `RuntimeError` before a broken model overwrites a sound state."""
+    value, norm_value = loss.item(), norm.item()
+    if not (math.isfinite(value) and math.isfinite(norm_value)):
+        raise RuntimeError(
+            f"the loss is {value} at step {step} (gradient norm {norm_value}): the saved state is "
+            f"older and sound; lower the learning rate ({recipe.learning_rate}) in the recipe and "
+            "start again in another folder, or resume it to see whether it happens again"
+        )
+    return value
+
+
 def _loss(model: PreTrainedModel, tokens: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     with torch.autocast(tokens.device.type, dtype=torch.bfloat16):
         logits = model(input_ids=tokens, use_cache=False).logits
@@ -183,7 +207,9 @@ def _loss(model: PreTrainedModel, tokens: torch.Tensor, labels: torch.Tensor) ->
     )
 
 
-def _all_batches(recipe: PretrainingRecipe, tokenizer, first: int):
+def _all_batches(
+    recipe: PretrainingRecipe, tokenizer: PreTrainedTokenizerFast, first: int
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     begin, pad = tokenizer.bos_token_id, tokenizer.pad_token_id
     yield from copy_batches(recipe, len(tokenizer), begin, pad, first)
     yield from training_batches(
@@ -196,7 +222,13 @@ def _all_batches(recipe: PretrainingRecipe, tokenizer, first: int):
     )
 
 
-def _save_state(folder: Path, recipe, model, optimizer, state: dict[str, Any]) -> None:
+def _save_state(
+    folder: Path,
+    recipe: PretrainingRecipe,
+    model: PreTrainedModel,
+    optimizer: torch.optim.Optimizer,
+    state: dict[str, Any],
+) -> None:
     names = {id(p): name for name, p in model.named_parameters()}
     tensors = {f"weights/{name}": p.detach() for name, p in model.named_parameters()}
     for parameter, moments in optimizer.state.items():
@@ -212,17 +244,30 @@ def _save_state(folder: Path, recipe, model, optimizer, state: dict[str, Any]) -
             old.unlink()
 
 
-def _resume(folder: Path, recipe, model, optimizer) -> dict[str, Any]:
+def _resume(
+    folder: Path,
+    recipe: PretrainingRecipe,
+    model: PreTrainedModel,
+    optimizer: torch.optim.Optimizer,
+) -> dict[str, Any]:
+    """Load what an earlier run saved into model and optimizer; return its counters and log."""
     fresh = {"step": 0, "tokens": 0, "seconds": 0.0, "log": []}
     if not (folder / "state.json").is_file():
         return fresh
     saved = read_json(folder / "state.json")
+    if not {"recipe", "file", *fresh} <= saved.keys():
+        raise ValueError(f"{folder}/state.json is incomplete: delete {folder} to start again")
     if saved["recipe"] != json.loads(json.dumps(asdict(recipe))):
         raise ValueError(
             f"{folder} holds a run with another recipe: choose another output folder, or delete "
             "that one to start again"
         )
-    tensors = load_file(folder / saved["file"])
+    try:
+        tensors = load_file(folder / saved["file"])
+    except (OSError, SafetensorError) as error:
+        raise ValueError(
+            f"{folder / saved['file']} cannot be read ({error}): delete {folder} to start again"
+        ) from error
     for name, parameter in model.named_parameters():
         with torch.no_grad():
             parameter.copy_(tensors[f"weights/{name}"])
