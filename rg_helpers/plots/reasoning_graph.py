@@ -31,13 +31,15 @@ def draw_reasoning_graph(
     title: str = "",
     texts: bool = True,
     layout: Any = None,
+    names: tuple[str, str] = ("drawn", "gold"),
 ) -> Figure:
     """Draw a reasoning graph: who follows from whom.
 
     `graph` is a `StepGraph` or the nodes of a problem (anything with `kind`, `text`, `parents`).
     Edges run from source to target, thicker for more weight; those below `least` are left out.
     With `gold` (same forms, same nodes) the two are compared: solid blue where the graph has a gold
-    edge, dotted grey where it has one that gold lacks, dashed vermilion where it misses one.
+    edge, dotted grey where it has one that gold lacks, dashed vermilion where it misses one;
+    `names` says in the legend what the two are.
     `wrong` marks steps with a cross; a mapping gives each a reason for the list of texts. `texts`
     lists the nodes' texts beside the drawing. `layout` (same forms) sets the positions: by default
     gold if given, else the graph itself; give the same one to make two figures comparable.
@@ -75,7 +77,7 @@ def draw_reasoning_graph(
     axes.axis("off")
     if title:
         figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
-    _legend(figure, kinds, kept, truth, bool(len(wrong)))
+    _legend(figure, kinds, kept, truth, names, bool(len(wrong)))
     return figure
 
 
@@ -225,6 +227,7 @@ def _legend(
     kinds: Sequence[str],
     weights: np.ndarray,
     truth: np.ndarray | None,
+    names: tuple[str, str],
     any_wrong: bool,
 ) -> None:
     handles = [
@@ -242,23 +245,17 @@ def _legend(
         if kind in kinds
     ]
     if truth is not None:
+        drawn, true = weights > 0, truth > 0
         present = {
-            "both": (weights > 0) & (truth > 0),
-            "extra": (weights > 0) & (truth <= 0),
-            "missed": (weights <= 0) & (truth > 0),
+            "both": (f"{names[0]} and {names[1]}", drawn & true),
+            "extra": (f"{names[0]}, not {names[1]}", drawn & ~true),
+            "missed": (f"{names[1]}, not {names[0]}", ~drawn & true),
         }
-        for name, found in present.items():
+        for name, (label, found) in present.items():
+            style = EDGE_STYLES[name]
+            line = {"color": style.colour, "linestyle": style.dashes}
             if found.any():
-                style = EDGE_STYLES[name]
-                handles.append(
-                    Line2D(
-                        [],
-                        [],
-                        color=style.colour,
-                        linestyle=style.dashes,
-                        label=f"{style.label} ({int(found.sum())})",
-                    )
-                )
+                handles.append(Line2D([], [], label=f"{label} ({int(found.sum())})", **line))
     if any_wrong:
         handles.append(
             Line2D(

@@ -48,7 +48,6 @@ class EdgeStyle:
 
     colour: str
     dashes: str | tuple[float, tuple[float, ...]]
-    label: str
 
 
 @dataclass(frozen=True)
@@ -71,10 +70,10 @@ KIND_STYLES: Mapping[str, KindStyle] = MappingProxyType(
 )
 EDGE_STYLES: Mapping[str, EdgeStyle] = MappingProxyType(
     {
-        "plain": EdgeStyle(INK, "-", "edge"),
-        "both": EdgeStyle(PALETTE["blue"], "-", "drawn, in gold"),
-        "extra": EdgeStyle(PALETTE["grey"], (0, (1.2, 1.6)), "drawn, not in gold"),
-        "missed": EdgeStyle(PALETTE["vermilion"], (0, (5, 2.5)), "in gold, not drawn"),
+        "plain": EdgeStyle(INK, "-"),
+        "both": EdgeStyle(PALETTE["blue"], "-"),
+        "extra": EdgeStyle(PALETTE["grey"], (0, (1.2, 1.6))),
+        "missed": EdgeStyle(PALETTE["vermilion"], (0, (5, 2.5))),
     }
 )
 FAMILY_STYLES: Mapping[str, LineStyle] = MappingProxyType(
