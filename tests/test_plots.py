@@ -91,7 +91,7 @@ def test_comparison_tells_three_sets_of_edges_apart():
     ]
     assert artists(figure, "wrong ") == ["wrong 4"]
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert "in gold, not drawn (1)" in labels
+    assert "gold, not drawn (1)" in labels
     assert "wrong step" in labels
     assert any("missing step" in text.get_text() for text in figure.findobj(_is_text))
 

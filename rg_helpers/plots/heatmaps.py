@@ -65,9 +65,18 @@ def draw_step_heatmap(
                 _outline(axes, source, targets.index(target), f"gold {source} {target}")
     bar = figure.colorbar(image, ax=axes, shrink=0.6, pad=0.02)
     bar.outline.set_visible(False)
-    bar.set_label(
-        "share of the target's weight" + ("  (outlined: gold)" if gold is not None else "")
-    )
+    bar.set_label("share of weight")
+    if gold is not None:
+        axes.annotate(
+            "□ gold edge",
+            (1, 1),
+            xycoords="axes fraction",
+            xytext=(0, -12),
+            textcoords="offset points",
+            ha="right",
+            color=PALETTE["vermilion"],
+            fontweight="bold",
+        )
     if title:
         axes.set_title(title)
     return figure
