@@ -17,7 +17,7 @@ class NodeTable:
 
     ids: torch.Tensor
     nodes: int
-    _matrices: dict = field(default_factory=dict, repr=False)
+    _cache: dict = field(default_factory=dict, repr=False)
 
     def columns(self, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
         """One-hot membership C, `dtype` (batch, tokens, nodes); a token without node is all zero.
@@ -25,11 +25,11 @@ class NodeTable:
         `P @ C` of an attention matrix P is the mass each target token puts on each source node.
         """
         key = ("columns", dtype, device)
-        if key not in self._matrices:
+        if key not in self._cache:
             ids = self.ids.to(device)
             nodes = torch.arange(self.nodes, device=device)
-            self._matrices[key] = (ids[:, :, None] == nodes).to(dtype)
-        return self._matrices[key]
+            self._cache[key] = (ids[:, :, None] == nodes).to(dtype)
+        return self._cache[key]
 
     def means(self, device: torch.device) -> torch.Tensor:
         """Row weights R, float32 (batch, nodes, tokens): 1 / (tokens of the node) on its tokens.
@@ -37,17 +37,21 @@ class NodeTable:
         `R @ (P @ C)` averages over the target node's tokens; a node without tokens has a zero row.
         """
         key = ("means", torch.float32, device)
-        if key not in self._matrices:
+        if key not in self._cache:
             rows = self.columns(torch.float32, device).transpose(1, 2)
             weights = rows / rows.sum(-1, keepdim=True).clamp(min=1.0)
-            self._matrices[key] = weights.contiguous()
-        return self._matrices[key]
+            self._cache[key] = weights.contiguous()
+        return self._cache[key]
 
     def node_range(self, batch: slice, rows: slice) -> tuple[int, int]:
         """Smallest half-open range of node ids that holds every node met in these target rows."""
-        block = self._ids_on_host()[batch, rows]
-        block = block[block >= 0]
-        return (int(block.min()), int(block.max()) + 1) if block.numel() else (0, 0)
+        key = ("range", batch.start, batch.stop, rows.start, rows.stop)
+        if key not in self._cache:  # every layer asks for the same blocks
+            block = self._ids_on_host()[batch, rows]
+            block = block[block >= 0]
+            found = (int(block.min()), int(block.max()) + 1) if block.numel() else (0, 0)
+            self._cache[key] = found
+        return self._cache[key]
 
     def key_range(self, first: int, last: int) -> tuple[int, int]:
         """Smallest half-open range of tokens that holds every token of nodes first to last - 1."""
@@ -56,6 +60,6 @@ class NodeTable:
         return (int(tokens[0]), int(tokens[-1]) + 1) if len(tokens) else (0, 0)
 
     def _ids_on_host(self) -> torch.Tensor:
-        if "ids" not in self._matrices:
-            self._matrices["ids"] = self.ids.cpu()
-        return self._matrices["ids"]
+        if "ids" not in self._cache:
+            self._cache["ids"] = self.ids.cpu()
+        return self._cache["ids"]

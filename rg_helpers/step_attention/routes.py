@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from rg_helpers.step_attention.blockwise import RowPlan, blockwise_attention
-from rg_helpers.step_attention.columns import column_attention
+from rg_helpers.step_attention.columns import column_attention, column_calls
 from rg_helpers.step_attention.node_table import NodeTable
 from rg_helpers.step_attention.ranges import range_attention, ranges_serve
 
@@ -25,14 +25,14 @@ def choose_route(
 
     Measured with `benchmarks/step_attention.py`: in float32 on a CPU the blockwise pass costs
     little more than the fused kernel. In bfloat16, and on a GPU, only the fused kernels reach the
-    matrix units: few steps ride along as columns, and more steps than a head is wide take one
-    more pass in ranges, where no gradient is asked for. No fused kernel knows a softcap.
+    matrix units: steps ride along as columns as long as one call holds them all; more steps
+    take one more pass in ranges, where no gradient is asked for. No fused kernel knows a softcap.
     """
     if softcap is not None:
         return "blockwise"
     if q.device.type == "cpu" and q.dtype in (torch.float32, torch.float64):
         return "blockwise"
-    if nodes > q.shape[-1] and ranges_serve(q, k, v, mask):
+    if len(column_calls(q.shape[-1], v.shape[-1], nodes)) > 1 and ranges_serve(q, k, v, mask):
         return "ranges"
     return "columns"
 
