@@ -18,23 +18,6 @@ VERDICTS: tuple[Verdict, ...] = Verdict.__args__
 
 
 @dataclass(frozen=True)
-class Written:
-    """What one line of a solution says, before anyone judges it.
-
-    `kind` is "plan" (names what is needed), "value" (states a value), "compute" (works one out)
-    or "answer". `sources` are the keys the line names, `used` the values it puts in for them.
-    """
-
-    kind: Literal["plan", "value", "compute", "answer"]
-    subject: str | None = None
-    sources: tuple[str, ...] = ()
-    operator: str | None = None
-    operand: int | None = None
-    used: tuple[int | bool, ...] = ()
-    result: int | bool | str | None = None
-
-
-@dataclass(frozen=True)
 class CheckedStep:
     """One written step: its character span [start, end), verdict, and edges.
 

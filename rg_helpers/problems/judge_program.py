@@ -1,0 +1,119 @@
+"""Judging the lines of a program trace against the code and the trace so far."""
+
+from __future__ import annotations
+
+import re
+
+from rg_helpers.problems.judgement import (
+    Judgement,
+    SolutionState,
+    judge_answer,
+    judge_repetition,
+    judge_working,
+    nodes,
+)
+from rg_helpers.problems.problem import Problem, Quantity
+from rg_helpers.problems.read_program import VARIABLE, code_of
+from rg_helpers.problems.written import Written
+
+GUARD = re.compile(r"(if not|if) ([a-z]): ")
+
+
+def judge_program(
+    problem: Problem, state: SolutionState, said: Written, node: int
+) -> tuple[Judgement, SolutionState]:
+    """Judge one line, whose own index is `node`; return the state with what it says added."""
+    if said.kind == "answer":
+        return judge_answer(problem, state, said, _asked(problem, state)), state
+    if said.subject is None:
+        detail = "no line of the program, or more than one, assigns like that: write its label"
+        return Judgement("unreadable", detail=detail), state
+    line = next((q for q in problem.quantities if q.key == said.subject), None)
+    if line is None:
+        detail = f"the program has no line {said.subject}"
+        return Judgement("irrelevant step", detail=detail), state
+    judgement = judge_repetition(_judge_line(problem, state, said, line), state, line, said)
+    return judgement, state.with_value(line.key, said.result, node)
+
+
+def _judge_line(problem: Problem, state: SolutionState, said: Written, line: Quantity) -> Judgement:
+    """Judge a line by the code it restates, the lines it reads, its branch and its working."""
+    guard = GUARD.match(code_of(problem, line))
+    test = _latest(problem, state, guard[2], line) if guard else None
+    read = [_latest(problem, state, name, line) for name in _names_read(problem, line)]
+    needed = nodes(line.premise, *(state.value_node.get(s.key) for s in (*read, test) if s))
+    leaves_code_out = said.kind == "value" and line.operator != "given"
+    if said.code not in (None, code_of(problem, line)) and not leaves_code_out:
+        return _misread_code(problem, state, said.code, line, read, needed)
+    names = [*([guard[2]] if guard else []), *_names_read(problem, line)]
+    for name, source in zip(names, ([test] if guard else []) + read):
+        if source is None or source.key not in state.values:
+            missing = f"{source.key} was not" if source else f"no line that assigns {name} was"
+            detail = f"{missing} traced before"
+            return Judgement("missing step", needed, needed, detail=detail)
+    if test is not None and state.values[test.key] is not (guard[1] == "if"):
+        return Judgement("irrelevant step", needed, needed, detail="this branch is not taken")
+    if line.operator == "given":  # restated as the code has it, so its value is right
+        return Judgement("right", needed, needed)
+    if said.result is None:
+        return Judgement("unreadable", needed, needed, detail="the result is not worked out")
+    keys = [source.key for source in read]
+    values = [state.values[key] for key in keys]
+    return judge_working(problem, state, said, line, keys, values, needed)
+
+
+def _misread_code(
+    problem: Problem,
+    state: SolutionState,
+    code: str,
+    line: Quantity,
+    read: list[Quantity],
+    needed: tuple[int, ...],
+) -> Judgement:
+    """Judge a line whose restated code is not the program's: which line was read instead?"""
+    names = _names_read(problem, line)
+    detail = f"the code says {code_of(problem, line)!r}"
+    wrong = [name for name in VARIABLE.findall(code.split(" = ", 1)[-1]) if name not in names]
+    other = _latest(problem, state, wrong[0], line) if wrong else None
+    if other is None:
+        return Judgement("wrong operand", needed, needed, line.premise, None, detail)
+    used = state.value_node.get(other.key, other.premise)
+    passed_over = {state.value_node.get(source.key) for source in read}
+    claimed = nodes(line.premise, used, *(set(needed) - passed_over))
+    return Judgement("wrong operand", claimed, needed, line.premise, used, detail)
+
+
+def _names_read(problem: Problem, line: Quantity) -> list[str]:
+    """Return the variables that a line's expression reads, in order."""
+    return VARIABLE.findall(code_of(problem, line).split(" = ", 1)[1])
+
+
+def _latest(
+    problem: Problem, state: SolutionState, variable: str, before: Quantity | None
+) -> Quantity | None:
+    """Return the line that last assigned `variable` before a line, by the branches as traced."""
+    found = None
+    for line in problem.quantities:
+        if before is not None and line.premise >= before.premise:
+            break
+        if line.name == variable and _is_taken(problem, state, line):
+            found = line
+    return found
+
+
+def _is_taken(problem: Problem, state: SolutionState, line: Quantity) -> bool:
+    """Tell whether a line is executed: by its test as traced, else as the program really runs."""
+    guard = GUARD.match(code_of(problem, line))
+    if guard is None:
+        return True
+    test = _latest(problem, state, guard[2], line)
+    if test is None or test.key not in state.values:
+        return line.value is not None
+    return state.values[test.key] is (guard[1] == "if")
+
+
+def _asked(problem: Problem, state: SolutionState) -> str | None:
+    """Return the key of the line that holds the asked variable at the end, as traced."""
+    variable = problem.nodes[problem.prompt_nodes - 1].text.split()[2]
+    line = _latest(problem, state, variable, None)
+    return line.key if line else None
