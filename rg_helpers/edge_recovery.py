@@ -19,6 +19,7 @@ from scipy.stats import rankdata
 
 from rg_helpers.graphs.controls import (
     PositionOnly,
+    places,
     previous_step_graph,
     random_graph,
     rewired_graph,
@@ -38,7 +39,7 @@ from rg_helpers.statistics import (
 
 PRECISION_DRAWS = 2000  # average precision costs ten times an AUROC, and 2,000 draws suffice
 MOST_HEADS = 4  # of `attention_few`
-METRICS = ("auroc", "ap", "f1", "row_auroc", "prompt_auroc", "step_auroc")
+METRICS = ("auroc", "ap", "f1", "row_auroc", "matched_auroc", "prompt_auroc", "step_auroc")
 WRITTEN_KINDS = ("step", "answer")
 
 
@@ -48,8 +49,9 @@ class Candidates:
 
     `graphs`, `targets` and `sources` say which entry of which weight matrix a pair is, `labels`
     whether gold has that edge, `rows` numbers the target nodes, `clusters` the problems, and
-    `from_prompt` tells premise or question -> step from step -> step. Targets without any gold
-    parent are left out: about them nothing is known.
+    `from_prompt` tells premise or question -> step from step -> step, and pairs of equal `position`
+    join nodes of the same kinds at the same places of prompt and solution. Targets without any
+    gold parent are left out: about them nothing is known.
     """
 
     graphs: np.ndarray
@@ -59,6 +61,7 @@ class Candidates:
     rows: np.ndarray
     clusters: np.ndarray
     from_prompt: np.ndarray
+    position: np.ndarray
     problems: int
     gold_graphs: int
 
@@ -71,15 +74,27 @@ class Candidates:
             )
         clusters = cluster_numbers(problem_ids)
         found, row = [], 0
+        positions: dict[tuple[str, str, int, int], int] = {}
         for number, graph in enumerate(gold):
-            for target, kind in enumerate(graph.kinds):
+            kinds, place = graph.kinds, places(graph.kinds)
+            for target, kind in enumerate(kinds):
                 edges = graph.weights[target, :target] > 0
                 if kind not in WRITTEN_KINDS or not edges.any():
                     continue
                 for source in range(target):
-                    given = graph.kinds[source] not in WRITTEN_KINDS
-                    pair = (number, target, source, edges[source], row, clusters[number], given)
-                    found.append(pair)
+                    where = (kind, kinds[source], place[target], place[source])
+                    found.append(
+                        (
+                            number,
+                            target,
+                            source,
+                            edges[source],
+                            row,
+                            clusters[number],
+                            kinds[source] not in WRITTEN_KINDS,
+                            positions.setdefault(where, len(positions)),
+                        )
+                    )
                 row += 1
         if not found:
             raise ValueError(
@@ -94,6 +109,7 @@ class Candidates:
             rows=columns[4],
             clusters=columns[5],
             from_prompt=columns[6].astype(bool),
+            position=columns[7],
             problems=int(clusters.max()) + 1,
             gold_graphs=len(gold),
         )
@@ -121,8 +137,9 @@ class Recovery:
     """How well one way of drawing graphs recovers gold, each metric with its bootstrap draws.
 
     `auroc`, `ap` and `f1` pool all pairs; `row_auroc` is the mean over targets of the AUROC within
-    the target's own sources; `prompt_auroc` and `step_auroc` look at premise -> step and at
-    step -> step pairs alone, since position gives away how likely each sort is.
+    the target's own sources; `matched_auroc` compares only pairs at the same position in different
+    problems, where no score that knows positions alone can beat 0.5; `prompt_auroc` and
+    `step_auroc` look at premise -> step and at step -> step pairs alone.
     """
 
     method: str
@@ -132,6 +149,7 @@ class Recovery:
     ap: Bootstrap
     f1: Bootstrap
     row_auroc: Bootstrap
+    matched_auroc: Bootstrap
     prompt_auroc: Bootstrap
     step_auroc: Bootstrap
 
@@ -232,6 +250,7 @@ def measure_recovery(
             2.0 * (predicted & labels), predicted.astype(float) + labels, clusters, weights
         ),
         row_auroc=bootstrap_mean(row_values, row_clusters, weights),
+        matched_auroc=bootstrap_auroc(scores, labels, clusters, weights, candidates.position),
         prompt_auroc=within(candidates.from_prompt),
         step_auroc=within(~candidates.from_prompt),
     )

@@ -114,30 +114,36 @@ def bootstrap_mean(values: np.ndarray, clusters: np.ndarray, weights: np.ndarray
 
 
 def bootstrap_auroc(
-    scores: np.ndarray, labels: np.ndarray, clusters: np.ndarray, weights: np.ndarray
+    scores: np.ndarray,
+    labels: np.ndarray,
+    clusters: np.ndarray,
+    weights: np.ndarray,
+    strata: np.ndarray | None = None,
 ) -> Bootstrap:
     """Bootstrap the area under the ROC curve: how often a positive outscores a negative.
 
-    Ties count one half. Exact: the wins of cluster p's positives over cluster q's negatives form
-    a matrix U, and a draw with weights w has AUROC w'Uw / (w'positives * w'negatives).
+    Ties count one half. With `strata` (items,) only pairs of one stratum are compared, so whatever
+    differs between strata cannot help. Exact: the wins of cluster p's positives over cluster q's
+    negatives form a matrix U, their numbers a matrix M, and a draw with weights w has AUROC
+    w'Uw / w'Mw. Raises `ValueError` if there is nothing to compare.
     """
     scores, labels, clusters = _checked(scores, labels, clusters, weights)
     count = weights.shape[1]
-    positive, negative = scores[labels], scores[~labels]
-    owner = clusters[labels]
-    wins = np.zeros((count, count))
-    for cluster, values in _by_cluster(negative, clusters[~labels], count):
-        values = np.sort(values)
-        below = np.searchsorted(values, positive, "left")
-        not_above = np.searchsorted(values, positive, "right")
-        wins[:, cluster] = np.bincount(owner, (below + not_above) / 2, minlength=count)
-    positives = np.bincount(owner, minlength=count).astype(np.float64)
-    negatives = np.bincount(clusters[~labels], minlength=count).astype(np.float64)
     drawn = weights.astype(np.float64)
+    if strata is None:
+        wins = _wins(scores, labels, clusters, count)
+        positives = np.bincount(clusters[labels], minlength=count).astype(np.float64)
+        negatives = np.bincount(clusters[~labels], minlength=count).astype(np.float64)
+        total = positives.sum() * negatives.sum()
+        pairs = (drawn @ positives) * (drawn @ negatives)
+    else:
+        wins, compared = _wins_within(scores, labels, clusters, strata, count)
+        total = compared.sum()
+        pairs = np.einsum("dq,dq->d", drawn @ compared, drawn)
+        if total == 0:
+            raise ValueError("no stratum holds both classes: use coarser strata or more problems")
     won = np.einsum("dq,dq->d", drawn @ wins, drawn)
-    pairs = (drawn @ positives) * (drawn @ negatives)
-    value = _divide(wins.sum(), positives.sum() * negatives.sum())
-    return Bootstrap(float(value), _divide(won, pairs), count)
+    return Bootstrap(float(_divide(wins.sum(), total)), _divide(won, pairs), count)
 
 
 def bootstrap_average_precision(
@@ -241,6 +247,34 @@ def _checked(
             f"{weights.shape[1]} clusters: number them 0, 1, ... with cluster_numbers"
         )
     return scores, labels, clusters
+
+
+def _wins(scores: np.ndarray, labels: np.ndarray, clusters: np.ndarray, count: int) -> np.ndarray:
+    """Return wins (count, count) of each cluster's positives over each cluster's negatives."""
+    positive, owner = scores[labels], clusters[labels]
+    wins = np.zeros((count, count))
+    for cluster, values in _by_cluster(scores[~labels], clusters[~labels], count):
+        values = np.sort(values)
+        below = np.searchsorted(values, positive, "left")
+        not_above = np.searchsorted(values, positive, "right")
+        wins[:, cluster] = np.bincount(owner, (below + not_above) / 2, minlength=count)
+    return wins
+
+
+def _wins_within(
+    scores: np.ndarray, labels: np.ndarray, clusters: np.ndarray, strata: np.ndarray, count: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return wins and number of comparisons (count, count), within strata alone."""
+    wins, compared = np.zeros(count * count), np.zeros(count * count)
+    order = np.argsort(strata, kind="stable")
+    for items in np.split(order, np.flatnonzero(np.diff(np.asarray(strata)[order])) + 1):
+        positive, negative = items[labels[items]], items[~labels[items]]
+        cell = (clusters[positive, None] * count + clusters[negative]).ravel()
+        gap = scores[positive, None] - scores[negative]
+        outcome = ((np.sign(gap) + 1) / 2).ravel()
+        wins += np.bincount(cell, outcome, minlength=count * count)
+        compared += np.bincount(cell, minlength=count * count)
+    return wins.reshape(count, count), compared.reshape(count, count)
 
 
 def _by_cluster(

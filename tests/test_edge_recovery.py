@@ -141,10 +141,22 @@ def test_perfect_and_opposite_graphs():
     weights = cluster_weights(2, 20)
     perfect = candidates.scores([graph.weights for graph in gold])
     found = measure_recovery(perfect, candidates, 0.1, weights, "gold")
-    assert [getattr(found, name).value for name in METRICS] == [1] * 6
+    assert [getattr(found, name).value for name in METRICS] == [1] * 7
     assert measure_recovery(-perfect, candidates, 0, weights, "").auroc.value == 0
     swapped = candidates.scores([gold[1].weights, gold[0].weights])
     assert measure_recovery(swapped, candidates, 0.1, weights, "").prompt_auroc.value < 0.5
+
+
+def test_scores_by_position_alone_cannot_win_at_matched_positions(sets):
+    _, test = sets
+    candidates = test.candidates
+    share = np.bincount(candidates.position, candidates.labels) / np.bincount(candidates.position)
+    weights = cluster_weights(candidates.problems, 20)
+    known = measure_recovery(share[candidates.position], candidates, 0.5, weights, "positions")
+    assert known.matched_auroc.value == 0.5
+    assert known.auroc.value > 0.7
+    seen = measure_recovery(test.heads[1, 2], candidates, 0.5, weights, "planted head")
+    assert seen.matched_auroc.value > 0.7
 
 
 def test_the_planted_head_is_chosen_and_beats_the_controls(sets, compared):

@@ -49,6 +49,29 @@ def test_every_draw_equals_scikit_learn_on_the_repeated_items(seed, decimals):
         assert precision.draws[draw] == pytest.approx(average_precision_score(*truth), abs=1e-6)
 
 
+def test_strata_are_compared_within_themselves_only():
+    """By explicit loops over all pairs of one stratum, on the repeated items of every draw."""
+    scores, labels, owner = items(9, clusters=6, size=60)
+    strata = np.random.default_rng(0).integers(0, 4, 60)
+    weights = cluster_weights(6, draws=5, seed=2)
+    found = bootstrap_auroc(scores, labels, owner, weights, strata)
+    everything = np.ones((1, 6))
+    for row, value in zip([*everything, *weights], [found.value, *found.draws], strict=True):
+        won, total = 0.0, 0.0
+        for i in np.flatnonzero(labels):
+            for j in np.flatnonzero(~labels & (strata == strata[i])):
+                times = row[owner[i]] * row[owner[j]]
+                total += times
+                won += times * ((scores[i] > scores[j]) + (scores[i] == scores[j]) / 2)
+        assert value == pytest.approx(won / total)
+    same = bootstrap_auroc(scores, labels, owner, weights, np.zeros(60))
+    assert same.value == pytest.approx(roc_auc_score(labels, scores))
+    shifted = bootstrap_auroc(scores + 10 * strata, labels, owner, weights, strata)
+    assert shifted.value == pytest.approx(found.value)
+    with pytest.raises(ValueError, match="no stratum"):
+        bootstrap_auroc(scores, labels, owner, weights, np.arange(60))
+
+
 def test_ratio_and_mean_by_hand():
     weights = np.array([[2, 0], [1, 1], [0, 2]], dtype=np.float32)
     owner = np.array([0, 0, 1])

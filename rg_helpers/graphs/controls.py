@@ -97,21 +97,27 @@ class PositionOnly:
         return _control(graph, weights, "position only")
 
 
+def places(kinds: Sequence[str]) -> list[int]:
+    """Return where each node stands within its part: prompt or solution, each counted from 0."""
+    prompt = sum(kind in ("premise", "question") for kind in kinds)
+    return [index if index < prompt else index - prompt for index in range(len(kinds))]
+
+
 def _position_keys(kinds: tuple[str, ...]) -> dict[tuple[int, int], tuple[Key, ...]]:
     """Return, per (target, source) pair, its keys from coarse to fine."""
     prompt = sum(kind in ("premise", "question") for kind in kinds)
     written = len(kinds) - prompt
-    place = [index if index < prompt else index - prompt for index in range(len(kinds))]
+    place = places(kinds)
     keys = {}
     for target in range(prompt, len(kinds)):
         for source in range(target):
             joined = (kinds[target], kinds[source])
-            places = (*joined, place[target], place[source])
+            placed = (*joined, place[target], place[source])
             keys[target, source] = (
                 joined,
                 (*joined, target - source),
-                places,
-                (*places, written, prompt),
+                placed,
+                (*placed, written, prompt),
             )
     return keys
 
