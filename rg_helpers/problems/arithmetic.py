@@ -6,6 +6,7 @@ The idea of iGSM (Ye et al. 2024, arXiv 2407.20311): a problem generated from it
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 
 from rg_helpers.problems.dependency_tree import TreeNode, forward_order, sample_tree
 from rg_helpers.problems.planned import assemble_planned_problem
@@ -48,10 +49,19 @@ def premise_text(quantity: Quantity, unit: str) -> str:
     return f"{name} has {quantity.operand} {quantity.operator} {unit} than {sources[0]}."
 
 
-def compute_line(quantity: Quantity, by_key: dict[str, Quantity]) -> str:
-    """Restate the premise and compute with its sources' values."""
-    name, sources, operand = quantity.name, quantity.sources, quantity.operand
-    values = [by_key[s].value for s in sources]
+def plan_line(quantity: Quantity) -> str:
+    """Say what a quantity depends on."""
+    return f"{quantity.name} needs {' and '.join(quantity.sources)}."
+
+
+def given_line(quantity: Quantity) -> str:
+    """Copy a given value out."""
+    return f"{quantity.name} has {quantity.value}."
+
+
+def compute_line(quantity: Quantity, values: Sequence[int]) -> str:
+    """Restate the premise and compute the quantity's value from its sources' values."""
+    sources, operand = quantity.sources, quantity.operand
     if quantity.operator == "twice":
         said, sum_text = f"twice as many as {sources[0]}", f"2 * {values[0]}"
     elif quantity.operator == "together":
@@ -60,7 +70,7 @@ def compute_line(quantity: Quantity, by_key: dict[str, Quantity]) -> str:
     else:
         said = f"{operand} {quantity.operator} than {sources[0]}"
         sum_text = f"{values[0]} {'+' if quantity.operator == 'more' else '-'} {operand}"
-    return f"{name} has {said}, so {sum_text} = {quantity.value}."
+    return f"{quantity.name} has {said}, so {sum_text} = {quantity.value}."
 
 
 def _choose_operator(rng: random.Random, values: list[int]) -> tuple[str, int | None]:
@@ -123,8 +133,8 @@ def generate_arithmetic(
         quantities,
         premise_text=lambda q: premise_text(q, unit),
         question=f"How many {unit} does {root.name} have?",
-        plan_line=lambda q: f"{q.name} needs {' and '.join(q.sources)}.",
-        given_line=lambda q: f"{q.name} has {q.value}.",
+        plan_line=plan_line,
+        given_line=given_line,
         compute_line=compute_line,
         answer=str(root.value),
     )

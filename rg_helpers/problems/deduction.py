@@ -7,6 +7,7 @@ idea of PrOntoQA (Saparov & He 2023, arXiv 2210.01240) with negation and joins.
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 
 from rg_helpers.problems.dependency_tree import forward_order, sample_tree
 from rg_helpers.problems.planned import assemble_planned_problem
@@ -53,11 +54,20 @@ def premise_text(quantity: Quantity) -> str:
     return f"A contract is {quantity.name} when {condition(quantity.operator, quantity.sources)}."
 
 
-def compute_line(quantity: Quantity, by_key: dict[str, Quantity]) -> str:
+def plan_line(quantity: Quantity) -> str:
+    """Say what a term depends on."""
+    return f"For {quantity.name} check {' and '.join(quantity.sources)}."
+
+
+def given_line(quantity: Quantity) -> str:
+    """Copy a fact out."""
+    return f"It is {quantity.name}: {yes_no(quantity.value)}."
+
+
+def compute_line(quantity: Quantity, values: Sequence[bool]) -> str:
     """Restate the clause and apply it to its sources' values."""
-    values = [yes_no(by_key[s].value) for s in quantity.sources]
     said = condition(quantity.operator, quantity.sources)
-    worked = condition(quantity.operator, values)
+    worked = condition(quantity.operator, [yes_no(value) for value in values])
     return f"It is {quantity.name} when {said}: {worked}, so {yes_no(quantity.value)}."
 
 
@@ -94,8 +104,8 @@ def generate_deduction(
         quantities,
         premise_text=premise_text,
         question=f"Is the contract {GOAL}?",
-        plan_line=lambda q: f"For {q.name} check {' and '.join(q.sources)}.",
-        given_line=lambda q: f"It is {q.name}: {yes_no(q.value)}.",
+        plan_line=plan_line,
+        given_line=given_line,
         compute_line=compute_line,
         answer=yes_no(quantities[0].value),
     )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from rg_helpers.problems.judgement import (
     Judgement,
     SolutionState,
@@ -13,10 +11,8 @@ from rg_helpers.problems.judgement import (
     nodes,
 )
 from rg_helpers.problems.problem import Problem, Quantity
-from rg_helpers.problems.read_program import VARIABLE, code_of
+from rg_helpers.problems.read_program import VARIABLE, code_of, guard_of, names_read
 from rg_helpers.problems.written import Written
-
-GUARD = re.compile(r"(if not|if) ([a-z]): ")
 
 
 def judge_program(
@@ -38,20 +34,19 @@ def judge_program(
 
 def _judge_line(problem: Problem, state: SolutionState, said: Written, line: Quantity) -> Judgement:
     """Judge a line by the code it restates, the lines it reads, its branch and its working."""
-    guard = GUARD.match(code_of(problem, line))
-    test = _latest(problem, state, guard[2], line) if guard else None
-    read = [_latest(problem, state, name, line) for name in _names_read(problem, line)]
+    guard = guard_of(problem, line)
+    test = _latest(problem, state, guard[1], line) if guard else None
+    read = [_latest(problem, state, name, line) for name in names_read(problem, line)]
     needed = nodes(line.premise, *(state.value_node.get(s.key) for s in (*read, test) if s))
-    leaves_code_out = said.kind == "value" and line.operator != "given"
-    if said.code not in (None, code_of(problem, line)) and not leaves_code_out:
+    if not _quotes(problem, said, line):
         return _misread_code(problem, state, said.code, line, read, needed)
-    names = [*([guard[2]] if guard else []), *_names_read(problem, line)]
+    names = [*([guard[1]] if guard else []), *names_read(problem, line)]
     for name, source in zip(names, ([test] if guard else []) + read):
         if source is None or source.key not in state.values:
             missing = f"{source.key} was not" if source else f"no line that assigns {name} was"
             detail = f"{missing} traced before"
             return Judgement("missing step", needed, needed, detail=detail)
-    if test is not None and state.values[test.key] is not (guard[1] == "if"):
+    if test is not None and state.values[test.key] is not (guard[0] == "if"):
         return Judgement("irrelevant step", needed, needed, detail="this branch is not taken")
     if line.operator == "given":  # restated as the code has it, so its value is right
         return Judgement("right", needed, needed)
@@ -60,6 +55,14 @@ def _judge_line(problem: Problem, state: SolutionState, said: Written, line: Qua
     keys = [source.key for source in read]
     values = [state.values[key] for key in keys]
     return judge_working(problem, state, said, line, keys, values, needed)
+
+
+def _quotes(problem: Problem, said: Written, line: Quantity) -> bool:
+    """Tell whether a line restates its code rightly, or leaves it out: "L4: c = 8"."""
+    code = code_of(problem, line)
+    if said.kind == "value" and line.operator != "given":
+        return said.code.split(" = ")[0] in (code.split(" = ")[0], line.name)
+    return said.code in (None, code)
 
 
 def _misread_code(
@@ -71,7 +74,7 @@ def _misread_code(
     needed: tuple[int, ...],
 ) -> Judgement:
     """Judge a line whose restated code is not the program's: which line was read instead?"""
-    names = _names_read(problem, line)
+    names = names_read(problem, line)
     detail = f"the code says {code_of(problem, line)!r}"
     wrong = [name for name in VARIABLE.findall(code.split(" = ", 1)[-1]) if name not in names]
     other = _latest(problem, state, wrong[0], line) if wrong else None
@@ -81,11 +84,6 @@ def _misread_code(
     passed_over = {state.value_node.get(source.key) for source in read}
     claimed = nodes(line.premise, used, *(set(needed) - passed_over))
     return Judgement("wrong operand", claimed, needed, line.premise, used, detail)
-
-
-def _names_read(problem: Problem, line: Quantity) -> list[str]:
-    """Return the variables that a line's expression reads, in order."""
-    return VARIABLE.findall(code_of(problem, line).split(" = ", 1)[1])
 
 
 def _latest(
@@ -103,13 +101,13 @@ def _latest(
 
 def _is_taken(problem: Problem, state: SolutionState, line: Quantity) -> bool:
     """Tell whether a line is executed: by its test as traced, else as the program really runs."""
-    guard = GUARD.match(code_of(problem, line))
+    guard = guard_of(problem, line)
     if guard is None:
         return True
-    test = _latest(problem, state, guard[2], line)
+    test = _latest(problem, state, guard[1], line)
     if test is None or test.key not in state.values:
         return line.value is not None
-    return state.values[test.key] is (guard[1] == "if")
+    return state.values[test.key] is (guard[0] == "if")
 
 
 def _asked(problem: Problem, state: SolutionState) -> str | None:

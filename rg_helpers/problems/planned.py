@@ -22,7 +22,7 @@ def assemble_planned_problem(
     question: str,
     plan_line: Callable[[Quantity], str],
     given_line: Callable[[Quantity], str],
-    compute_line: Callable[[Quantity, dict[str, Quantity]], str],
+    compute_line: Callable[[Quantity, Sequence], str],
     answer: str,
 ) -> Problem:
     """Shuffle the premises, write the gold solution and link every line to its parents."""
@@ -32,7 +32,6 @@ def assemble_planned_problem(
     quantities = [
         Quantity(**{**vars(q), "premise": premise_of[i]}) for i, q in enumerate(quantities)
     ]
-    by_key = {q.key: q for q in quantities}
     premises = [premise_text(quantities[i]) for i in order]
     nodes = [GoldNode("premise", text) for text in premises]
     question_node = len(nodes)
@@ -57,7 +56,8 @@ def assemble_planned_problem(
             continue
         parents = sorted({quantity.premise, *(value_line[s] for s in tree[index].sources)})
         value_line[index] = len(nodes)
-        nodes.append(GoldNode("step", compute_line(quantity, by_key), tuple(parents)))
+        values = [quantities[s].value for s in tree[index].sources]
+        nodes.append(GoldNode("step", compute_line(quantity, values), tuple(parents)))
     nodes.append(GoldNode("answer", f"The answer is {answer}.", (question_node, value_line[0])))
     problem_id, split = identify(family, premises, question)
     relevant = [node for node in tree if node.relevant]

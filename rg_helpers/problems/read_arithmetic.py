@@ -45,9 +45,10 @@ def read_arithmetic(text: str, problem: Problem) -> Written | None:
     if values and operator not in ("more", "fewer"):
         result = integer(values[-1][2])
         return None if result is None else Written("value", values[-1][1], result=result)
-    if sources and (operator in ("more", "fewer") or not re.search(r"\d", text)):
+    restates = operator in ("more", "fewer", "twice")
+    numbers = len(re.findall(r"\d+", text))
+    if sources and "=" not in text and numbers == (operand is not None):
         # "Ana needs Bo and Cal." names quantities alone; "Ana has twice as many as Bo." says how.
-        restates = operator in ("more", "fewer", "twice")
         return Written(
             "plan", subject, sources, operator if restates else None, operand if restates else None
         )

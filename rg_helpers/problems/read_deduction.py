@@ -8,9 +8,7 @@ from rg_helpers.problems.problem import Problem
 from rg_helpers.problems.written import ANSWER_MARK, Written
 
 YES = {"yes": True, "true": True, "no": False, "false": False}
-YES_ANSWER = re.compile(
-    rf"{ANSWER_MARK}(yes|no|true|false)\b|^\W{{0,3}}(yes|no)\W{{0,3}}$", re.IGNORECASE
-)
+YES_ANSWER = re.compile(rf"{ANSWER_MARK}(yes|no|true|false)\b", re.IGNORECASE)
 PLAN = re.compile(r"\bfor (\w+),? check (?:not )?(\w+)(?: (?:and|or) (\w+))?", re.IGNORECASE)
 CLAUSE = re.compile(
     r"\b(\w+) when (not )?(\w+)(?: (and|or) (\w+))?\s{0,3}:"
@@ -18,14 +16,16 @@ CLAUSE = re.compile(
     re.IGNORECASE,
 )
 VALUE = re.compile(r"\bis (\w+)\s{0,3}:\s{0,3}(yes|no)\b", re.IGNORECASE)
-FACT = re.compile(r"\b(?:contract|it) is (not )?(\w+)(?=\W{0,3}$|,? (?:because|since|as)\b)", re.I)
+FACT = re.compile(
+    r"\b(?:contract|it) is (not )?(\w+)(?=\W{0,3}$|,? (?:because|since|as)\b)", re.IGNORECASE
+)
 
 
 def read_deduction(text: str, problem: Problem) -> Written | None:
     """Read a sentence about which term holds; None when it says nothing of the kind."""
     answer = YES_ANSWER.search(text)
     if answer:
-        return Written("answer", result=YES[(answer[1] or answer[2]).lower()])
+        return Written("answer", result=YES[answer[1].lower()])
     plan = PLAN.search(text)
     if plan:
         subject, *sources = (term.lower() for term in plan.groups() if term)

@@ -14,6 +14,7 @@ LINE = re.compile(
 )
 ATOM = r"([a-z]|-?[0-9]{1,18}|True|False)"
 EXPRESSION = re.compile(rf"{ATOM}(?:\s{{0,3}}([-+*>])\s{{0,3}}{ATOM})?")
+GUARD = re.compile(r"(if not|if) ([a-z]): ")
 VARIABLE = re.compile(r"\b[a-z]\b")
 
 
@@ -52,6 +53,17 @@ def read_program(text: str, problem: Problem) -> Written | None:
 def code_of(problem: Problem, line: Quantity) -> str:
     """Return a line of code without its label: "if x: f = e - 2"."""
     return problem.nodes[line.premise].text.split(": ", 1)[1]
+
+
+def guard_of(problem: Problem, line: Quantity) -> tuple[str, str] | None:
+    """Return a line's guard, ("if" or "if not", flag variable), or None."""
+    guard = GUARD.match(code_of(problem, line))
+    return (guard[1], guard[2]) if guard else None
+
+
+def names_read(problem: Problem, line: Quantity) -> list[str]:
+    """Return the variables that a line's expression reads, in order."""
+    return VARIABLE.findall(code_of(problem, line).split(" = ", 1)[1])
 
 
 def _form(part: re.Match) -> str:
