@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import random
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -23,8 +22,7 @@ from rg_helpers.language_model import new_course_model, save_model
 from rg_helpers.pretraining_data import (
     IGNORED,
     Curriculum,
-    collate,
-    repeated_sequence,
+    copying_example,
     training_batches,
 )
 from rg_helpers.tokenizer import build_tokenizer
@@ -35,7 +33,7 @@ class PretrainingRecipe:
     """Everything that determines the course model; written beside its weights."""
 
     steps: int = 6500
-    copy_steps: int = 400
+    copy_steps: int = 1000
     batch_tokens: int = 4096
     learning_rate: float = 1.5e-3
     warmup_steps: int = 100
@@ -76,17 +74,6 @@ def learning_rate_at(recipe: PretrainingRecipe, step: int) -> float:
     rise = min(1.0, (step + 1) / max(1, recipe.warmup_steps))
     fall = min(1.0, (recipe.steps - step) / decay_steps)
     return recipe.learning_rate * rise * fall
-
-
-def copy_batches(
-    recipe: PretrainingRecipe, vocabulary: int, begin: int, pad: int, first: int
-) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Yield the warm-up's batches of repeated random sequences, (tokens, labels) a step."""
-    for step in range(first, recipe.copy_steps):
-        rng = random.Random(f"copy|{recipe.seed}|{step}")
-        rows = max(1, recipe.batch_tokens // 128)
-        examples = [repeated_sequence(rng, vocabulary, begin) for _ in range(rows)]
-        yield collate(examples, 96, pad)
 
 
 def pretrain(
@@ -177,7 +164,7 @@ def _new_optimizer(recipe: PretrainingRecipe, model: PreTrainedModel) -> torch.o
         {"params": matrices, "weight_decay": recipe.weight_decay},
         {"params": vectors, "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, 0.98))
+    return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, 0.95), fused=True)
 
 
 def _rate_of_run(recipe: PretrainingRecipe, step: int) -> float:
@@ -210,8 +197,10 @@ def _loss(model: PreTrainedModel, tokens: torch.Tensor, labels: torch.Tensor) ->
 def _all_batches(
     recipe: PretrainingRecipe, tokenizer: PreTrainedTokenizerFast, first: int
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    begin, pad = tokenizer.bos_token_id, tokenizer.pad_token_id
-    yield from copy_batches(recipe, len(tokenizer), begin, pad, first)
+    sizes = (recipe.batch_tokens, recipe.seed)
+    yield from training_batches(
+        tokenizer, recipe.curriculum, recipe.copy_steps, *sizes, first, example=copying_example
+    )
     yield from training_batches(
         tokenizer,
         recipe.curriculum,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +11,9 @@ from transformers import PreTrainedTokenizerFast
 
 from rg_helpers.problems import FAMILIES, generate_problem
 
+Example = Callable[
+    [random.Random, PreTrainedTokenizerFast, "Curriculum", float], tuple[list[int], int]
+]
 IGNORED = -100  # label of a token that the loss leaves out
 
 
@@ -23,7 +26,7 @@ class Curriculum:
     start_operations: int = 2
     grown_by: float = 0.5
     distractors: int = 4
-    repeated_share: float = 0.03
+    copying_share: float = 0.05
 
     def largest(self, progress: float) -> int:
         """Return the most operations a problem may have at this share of the run (0 to 1)."""
@@ -34,22 +37,65 @@ class Curriculum:
 
 
 def repeated_sequence(rng: random.Random, vocabulary: int, begin: int) -> tuple[list[int], int]:
-    """Return a random token sequence written twice, and where the second copy starts.
+    """Return a random token sequence written again and again, and where the second copy starts.
 
     Copying it needs an induction head (Olsson et al. 2022, arXiv 2209.11895), the circuit that
-    looking a value up under its name is built on.
+    looking a value up under its name is built on. Short sequences, repeated often, form it sooner.
     """
-    length = rng.randint(8, 40)
+    length = rng.randint(2, 24)
     once = [rng.randrange(begin + 1, vocabulary) for _ in range(length)]
-    return [begin, *once, *once], length + 1
+    copies = max(2, 64 // length)
+    return [begin, *(once * copies)], length + 1
+
+
+def recitation(
+    rng: random.Random, tokenizer: PreTrainedTokenizerFast, curriculum: Curriculum, progress: float
+) -> tuple[list[int], int]:
+    """Return the premises of a problem followed by the same premises in another order.
+
+    Once a premise is under way the rest of it can be looked up: the dense form of what every step
+    of a solution does. Problems grow with `progress` (0 to 1).
+    """
+    problem = generate_problem(
+        rng.choice(curriculum.families),
+        rng.getrandbits(48),
+        operations=rng.randint(1, 1 + int(4 * progress)),
+        distractors=rng.randint(0, 2),
+        split="train",
+    )
+    premises = [node.text for node in problem.nodes if node.kind == "premise"]
+    again = rng.sample(premises, len(premises))
+    return _encode_pair(
+        tokenizer,
+        problem.separator.join(premises) + problem.separator,
+        problem.separator.join(again),
+    )
+
+
+def copying_example(
+    rng: random.Random, tokenizer: PreTrainedTokenizerFast, curriculum: Curriculum, progress: float
+) -> tuple[list[int], int]:
+    """Return an example in which what comes next can be copied: random tokens or premises."""
+    if rng.random() < 0.4:
+        return repeated_sequence(rng, len(tokenizer), tokenizer.bos_token_id)
+    return recitation(rng, tokenizer, curriculum, progress)
+
+
+def _encode_pair(
+    tokenizer: PreTrainedTokenizerFast, given: str, written: str
+) -> tuple[list[int], int]:
+    """Return the tokens of both texts with EOS, and the first token of the written one."""
+    encoded = tokenizer(given + written, return_offsets_mapping=True)
+    start = next(i for i, (_, end) in enumerate(encoded.offset_mapping) if end > len(given))
+    return [*encoded.input_ids, tokenizer.eos_token_id], start
 
 
 def training_example(
     rng: random.Random, tokenizer: PreTrainedTokenizerFast, curriculum: Curriculum, progress: float
 ) -> tuple[list[int], int]:
     """Return one example's token ids and the index of the first token to be predicted."""
-    if rng.random() < curriculum.repeated_share:
-        return repeated_sequence(rng, len(tokenizer), tokenizer.bos_token_id)
+    if rng.random() < curriculum.copying_share:
+        return copying_example(rng, tokenizer, curriculum, progress=1.0)
     problem = generate_problem(
         rng.choice(curriculum.families),
         rng.getrandbits(48),
@@ -57,11 +103,7 @@ def training_example(
         distractors=rng.randint(0, curriculum.distractors),
         split="train",
     )
-    prompt = problem.prompt + problem.separator
-    encoded = tokenizer(prompt + problem.solution, return_offsets_mapping=True)
-    # The first solution token is the first whose characters reach past the prompt's text.
-    start = next(i for i, (_, end) in enumerate(encoded.offset_mapping) if end > len(prompt))
-    return [*encoded.input_ids, tokenizer.eos_token_id], start
+    return _encode_pair(tokenizer, problem.prompt + problem.separator, problem.solution)
 
 
 def collate(
@@ -84,8 +126,9 @@ def training_batches(
     seed: int = 0,
     first_step: int = 0,
     bucket: int = 64,
+    example: Example = training_example,
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Yield a batch (tokens, labels) for every step from `first_step` to `steps`.
+    """Yield a batch (tokens, labels) of `example`s for every step from `first_step` to `steps`.
 
     Every step's batch depends on the seed and the step alone, so a resumed run sees what an
     uninterrupted one would. The examples of a batch have similar lengths; a batch holds about
@@ -93,23 +136,18 @@ def training_batches(
     """
     pool_steps = 32
     for pool in range(first_step // pool_steps, (steps + pool_steps - 1) // pool_steps):
-        rng = random.Random(f"pretraining|{seed}|{pool}")
+        rng = random.Random(f"{example.__name__}|{seed}|{pool}")
         progress = pool * pool_steps / max(1, steps)
-        examples = _pool(rng, tokenizer, curriculum, progress, pool_steps * batch_tokens)
+        examples, tokens = [], 0
+        while tokens < pool_steps * batch_tokens:
+            examples.append(example(rng, tokenizer, curriculum, progress))
+            tokens += len(examples[-1][0])
         batches = _cut(examples, batch_tokens, bucket)
         rng.shuffle(batches)
         for offset in range(pool_steps):
             step = pool * pool_steps + offset
             if first_step <= step < steps:
                 yield collate(*batches[offset % len(batches)], tokenizer.pad_token_id)
-
-
-def _pool(rng, tokenizer, curriculum, progress, tokens) -> list[tuple[list[int], int]]:
-    examples, total = [], 0
-    while total < tokens:
-        examples.append(training_example(rng, tokenizer, curriculum, progress))
-        total += len(examples[-1][0])
-    return examples
 
 
 def _cut(examples, batch_tokens: int, bucket: int) -> list[tuple[list, int]]:

@@ -18,6 +18,7 @@ from rg_helpers.pretraining import RECIPES, learning_rate_at, pretrain
 from rg_helpers.pretraining_data import (
     IGNORED,
     Curriculum,
+    recitation,
     repeated_sequence,
     training_batches,
     training_example,
@@ -184,7 +185,7 @@ def test_batches_keep_their_size_and_padding():
 
 def test_the_loss_counts_solution_tokens_and_the_end_alone():
     rng = random.Random(4)
-    curriculum = Curriculum(repeated_share=0.0)
+    curriculum = Curriculum(copying_share=0.0)
     for _ in range(150):
         ids, start = training_example(rng, TOKENIZER, curriculum, 1.0)
         asked, learnt = ids[:start], ids[start:]
@@ -196,14 +197,26 @@ def test_the_loss_counts_solution_tokens_and_the_end_alone():
         assert "?" not in solution
 
 
-def test_repeated_sequences_are_written_twice_and_only_the_copy_is_learnt():
+def test_repeated_sequences_repeat_and_only_the_copies_are_learnt():
     rng = random.Random(0)
     for _ in range(100):
         ids, start = repeated_sequence(rng, len(TOKENIZER), TOKENIZER.bos_token_id)
-        assert ids[1:start] == ids[start:]
+        period = start - 1
+        assert len(ids) - 1 >= 2 * period
+        assert ids[start:] == ids[1:-period], "every token repeats the one a period before"
         assert ids[0] == TOKENIZER.bos_token_id
         assert min(ids[1:]) > TOKENIZER.bos_token_id
         assert max(ids) < len(TOKENIZER)
+
+
+def test_a_recitation_restates_every_premise_once():
+    rng = random.Random(0)
+    for _ in range(50):
+        ids, start = recitation(rng, TOKENIZER, Curriculum(), progress=0.5)
+        given = TOKENIZER.decode(ids[:start], skip_special_tokens=True)
+        again = TOKENIZER.decode(ids[start:], skip_special_tokens=True)
+        assert sorted(given.split()) == sorted(again.split())
+        assert ids[-1] == TOKENIZER.eos_token_id
 
 
 def test_the_curriculum_grows_to_its_largest_and_no_further():
