@@ -16,7 +16,7 @@ PART_STYLES: Sequence[tuple[str, str]] = (
     ("#949494", ""),
     (PALETTE["blue"], ""),
     (PALETTE["orange"], "////"),
-    ("#ffffff", "...."),
+    ("#ffffff", ""),
     (PALETTE["sky"], "xxxx"),
 )
 
