@@ -435,6 +435,16 @@ def test_tap_collects_live_masses_of_an_ordinary_training_forward():
     assert model.model.layers[0].self_attn.q_proj.weight.grad.abs().max() > 0
 
 
+def test_data_parallel_wrappers_are_looked_through():
+    model = tiny_model("llama")
+    input_ids, mask, node_ids = batch("none")
+    with torch.no_grad():
+        wrapped = step_attention(torch.nn.DataParallel(model), input_ids, mask, node_ids)
+        torch.testing.assert_close(
+            wrapped.mass, step_attention(model, input_ids, mask, node_ids).mass
+        )
+
+
 @pytest.mark.parametrize("route", DIFFERENTIABLE_ROUTES)
 def test_gradient_checkpointing_inside_the_block_gives_the_same_gradient(route):
     input_ids, mask, node_ids = batch("right")

@@ -157,9 +157,10 @@ def served_model(model: nn.Module) -> PreTrainedModel:
     """Return the transformers model inside wrappers (PEFT, data parallel), or say why not."""
     inner = model
     while not isinstance(inner, PreTrainedModel):
-        following = getattr(inner, "base_model", None) or getattr(inner, "module", None)
-        if following is None and hasattr(inner, "model"):
-            following = inner.model
+        if hasattr(inner, "get_base_model"):  # PEFT
+            following = inner.get_base_model()
+        else:
+            following = getattr(inner, "module", None)  # (distributed) data parallel
         if not isinstance(following, nn.Module) or following is inner:
             raise ValueError(
                 f"step attention needs a transformers model, got {type(model).__name__}: load it "
