@@ -138,7 +138,8 @@ def _judge_computation(
         used = None
         if said.operand is not None and said.operand != quantity.operand:
             used = next((q.premise for q in problem.quantities if q.operand == said.operand), None)
-        return Judgement("wrong operand", needed, needed, quantity.premise, used, misquoted)
+        claimed = nodes(*needed, used)
+        return Judgement("wrong operand", claimed, needed, quantity.premise, used, misquoted)
     values = []
     for source in quantity.sources:
         value = state.values.get(source)

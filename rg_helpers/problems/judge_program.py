@@ -40,14 +40,14 @@ def _judge_line(problem: Problem, state: SolutionState, said: Written, line: Qua
     needed = nodes(line.premise, *(state.value_node.get(s.key) for s in (*read, test) if s))
     if not _quotes(problem, said, line):
         return _misread_code(problem, state, said.code, line, read, needed)
-    names = [*([guard[1]] if guard else []), *names_read(problem, line)]
-    for name, source in zip(names, ([test] if guard else []) + read):
+    if guard is not None:
+        if test is None or test.key not in state.values:
+            return _not_traced(guard[1], test, needed)
+        if state.values[test.key] is not (guard[0] == "if"):
+            return Judgement("irrelevant step", needed, needed, detail="this branch is not taken")
+    for name, source in zip(names_read(problem, line), read):
         if source is None or source.key not in state.values:
-            missing = f"{source.key} was not" if source else f"no line that assigns {name} was"
-            detail = f"{missing} traced before"
-            return Judgement("missing step", needed, needed, detail=detail)
-    if test is not None and state.values[test.key] is not (guard[0] == "if"):
-        return Judgement("irrelevant step", needed, needed, detail="this branch is not taken")
+            return _not_traced(name, source, needed)
     if line.operator == "given":  # restated as the code has it, so its value is right
         return Judgement("right", needed, needed)
     if said.result is None:
@@ -55,6 +55,11 @@ def _judge_line(problem: Problem, state: SolutionState, said: Written, line: Qua
     keys = [source.key for source in read]
     values = [state.values[key] for key in keys]
     return judge_working(problem, state, said, line, keys, values, needed)
+
+
+def _not_traced(name: str, source: Quantity | None, needed: tuple[int, ...]) -> Judgement:
+    missing = f"{source.key} was not" if source else f"no line that assigns {name} was"
+    return Judgement("missing step", needed, needed, detail=f"{missing} traced before")
 
 
 def _quotes(problem: Problem, said: Written, line: Quantity) -> bool:
@@ -70,7 +75,7 @@ def _misread_code(
     state: SolutionState,
     code: str,
     line: Quantity,
-    read: list[Quantity],
+    read: list[Quantity | None],
     needed: tuple[int, ...],
 ) -> Judgement:
     """Judge a line whose restated code is not the program's: which line was read instead?"""
@@ -81,7 +86,7 @@ def _misread_code(
     if other is None:
         return Judgement("wrong operand", needed, needed, line.premise, None, detail)
     used = state.value_node.get(other.key, other.premise)
-    passed_over = {state.value_node.get(source.key) for source in read}
+    passed_over = {state.value_node.get(source.key) for source in read if source}
     claimed = nodes(line.premise, used, *(set(needed) - passed_over))
     return Judgement("wrong operand", claimed, needed, line.premise, used, detail)
 
@@ -94,9 +99,19 @@ def _latest(
     for line in problem.quantities:
         if before is not None and line.premise >= before.premise:
             break
-        if line.name == variable and _is_taken(problem, state, line):
+        if line.name != variable or (before is not None and _excludes(problem, line, before)):
+            continue
+        if _is_taken(problem, state, line):
             found = line
     return found
+
+
+def _excludes(problem: Problem, line: Quantity, other: Quantity) -> bool:
+    """Tell whether two lines are the two branches of one test: never both are executed."""
+    guard, other_guard = guard_of(problem, line), guard_of(problem, other)
+    if guard is None or other_guard is None:
+        return False
+    return guard[1] == other_guard[1] and guard[0] != other_guard[0]
 
 
 def _is_taken(problem: Problem, state: SolutionState, line: Quantity) -> bool:

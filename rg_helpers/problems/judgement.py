@@ -90,9 +90,12 @@ class Working:
     sign: str
     inputs: tuple[tuple[Value, str | None], ...]
 
-    def agreement(self, inputs: Sequence[Value]) -> int:
-        """Count the inputs that are as they should be."""
-        return sum(same(right, value) for (right, _), value in zip(self.inputs, inputs))
+    def agreement(self, inputs: Sequence[Value]) -> tuple[int, int]:
+        """Count the inputs, and the constants among them, that are as they should be."""
+        matched = [
+            source for (right, source), value in zip(self.inputs, inputs) if same(right, value)
+        ]
+        return len(matched), matched.count(None)
 
 
 def same(first: Value | None, second: Value | None) -> bool:
@@ -224,7 +227,7 @@ def _wrong_input(
     if source is None:
         used = next((q.premise for q in problem.quantities if q.operand == value), None)
         detail = f"the premise says {right}, the step puts in {value}"
-        claimed = needed if used is None else nodes(*(set(needed) - {quantity.premise}), used)
+        claimed = nodes(*needed, used)
         return Judgement("wrong operand", claimed, needed, quantity.premise, used, detail)
     used = holder(problem, state, value, source)
     ignored = state.value_node.get(source)

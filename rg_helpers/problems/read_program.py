@@ -10,7 +10,7 @@ from rg_helpers.problems.written import Written, integer, read_number_answer
 LINE = re.compile(
     r"(?:(?P<label>L[0-9]{1,3})\s{0,3}:\s{0,3})?"
     r"(?:(?P<guard>if not|if) (?P<flag>[a-z])\s{0,3}:\s{0,3})?"
-    r"(?P<variable>[a-z])\s{0,3}=\s{0,3}(?P<rest>[^=]+(?:=[^=]+){0,2}?)\.?"
+    r"(?P<variable>[a-z])\s{0,3}=\s{0,3}(?P<rest>[^=]+(?:=[^=]+){0,2})"
 )
 ATOM = r"([a-z]|-?[0-9]{1,18}|True|False)"
 EXPRESSION = re.compile(rf"{ATOM}(?:\s{{0,3}}([-+*>])\s{{0,3}}{ATOM})?")
@@ -26,7 +26,7 @@ def read_program(text: str, problem: Problem) -> Written | None:
     answer = read_number_answer(text)
     if answer:
         return answer
-    line = LINE.fullmatch(text.strip())
+    line = LINE.fullmatch(text.strip().removesuffix("."))
     if not line:
         return None
     parts = [EXPRESSION.fullmatch(part.strip()) for part in line["rest"].split("=")]
