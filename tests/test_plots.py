@@ -100,6 +100,23 @@ def _is_text(artist) -> bool:
     return hasattr(artist, "get_text")
 
 
+def test_mirrored_arcs_show_each_graph_on_its_side():
+    drawn, gold = toy()
+    figure = plots.draw_mirrored_arcs(drawn, gold, wrong={4: "arithmetic slip"})
+    assert sorted(artists(figure, "arc ")) == [
+        "arc +1 0 3 both",
+        "arc +1 3 4 missed",
+        "arc -1 0 3 both",
+        "arc -1 1 4 extra",
+    ]
+    texts = [text.get_text() for text in figure.axes[0].texts]
+    assert texts.count("✓") == 1  # the step; the answer is marked wrong
+    assert texts.count("✗") == 1
+    assert "The answer is 3.  (arithmetic slip)" in texts
+    with pytest.raises(ValueError, match="same text"):
+        plots.draw_mirrored_arcs(drawn, gold_graph(generate_problem("program", seed=0)))
+
+
 def test_weak_edges_are_left_out():
     drawn, _ = toy()
     weights = np.array(drawn.weights)

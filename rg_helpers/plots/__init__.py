@@ -4,6 +4,7 @@ Every function returns a matplotlib `Figure` and shows nothing; `show(figure, al
 it in a notebook together with its text alternative.
 """
 
+from rg_helpers.plots.arcs import draw_mirrored_arcs
 from rg_helpers.plots.heads import draw_all_heads, draw_head_scores, draw_parts
 from rg_helpers.plots.heatmaps import draw_head_grid, draw_step_heatmap
 from rg_helpers.plots.intervals import draw_accuracy_by_operations, draw_intervals
@@ -27,6 +28,7 @@ __all__ = [
     "draw_head_grid",
     "draw_head_scores",
     "draw_intervals",
+    "draw_mirrored_arcs",
     "draw_parts",
     "draw_reasoning_graph",
     "draw_step_heatmap",

@@ -74,6 +74,8 @@ def draw_intervals(
             markersize=7,
             markeredgecolor="white",
             markeredgewidth=0.8,
+            clip_on=False,
+            zorder=3,
         )
         axes.text(
             limits[1] + 0.02 * span,

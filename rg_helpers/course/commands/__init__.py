@@ -17,4 +17,5 @@ COMMANDS: tuple[str, ...] = (
     "claims",
     "accuracy",
     "pretrain",
+    "poster",
 )
