@@ -19,8 +19,8 @@ class Edit:
     """A change of one line of the gold solution that plants an error.
 
     `text` takes the place of line `at` ("" drops it, `inserted` puts it before that line);
-    `changed` are the values that the lines after it go on with; `step` is `at` unless the error
-    shows later.
+    `changed` are the values that the lines after it go on with; `step` is where the error shows,
+    when that is not `at`. `ignored` and `used` are those of `PlantedError`.
     """
 
     way: str
@@ -42,6 +42,7 @@ def near_misses(value: Value) -> Iterator[Value]:
 
 
 def node_of(problem: Problem, position: int) -> int:
+    """Return the node index of the solution's line at a position."""
     return problem.prompt_nodes + position
 
 
@@ -52,10 +53,12 @@ def positions(lines: list[ScriptLine], before: int) -> dict[str, int]:
 
 
 def computations(lines: list[ScriptLine]) -> Iterator[tuple[int, ScriptLine]]:
+    """Yield (position, line) of the lines that work a value out."""
     return ((i, line) for i, line in enumerate(lines) if line.kind == "compute")
 
 
 def replaced(items: tuple | list, place: int, item: object) -> tuple:
+    """Return a copy with another item at one place."""
     return (*items[:place], item, *items[place + 1 :])
 
 
@@ -113,6 +116,7 @@ def irrelevant_steps(problem: Problem, lines: list[ScriptLine]) -> Iterator[Edit
 
 
 def _untaken_branches(problem: Problem, lines: list[ScriptLine]) -> Iterator[Edit]:
+    """The other arm of a test, traced as if it had been taken."""
     for quantity in problem.quantities:
         if quantity.value is not None:
             continue

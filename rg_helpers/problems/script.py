@@ -50,6 +50,12 @@ def worked_line(problem: Problem, quantity: Quantity, inputs: Sequence[Value], v
     return writer.compute_line(replace(quantity, value=value), inputs)
 
 
+def plan_line(problem: Problem, quantity: Quantity) -> str:
+    """Write the line that names what a quantity depends on (arithmetic and deduction)."""
+    writer = arithmetic if problem.family == "arithmetic" else deduction
+    return writer.plan_line(quantity)
+
+
 def given_line(problem: Problem, quantity: Quantity, value: Value) -> str:
     """Write the line that copies a fact out with `value` (arithmetic and deduction)."""
     writer = arithmetic if problem.family == "arithmetic" else deduction

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import replace
 
 from rg_helpers.problems.edits import Edit, near_misses, node_of, positions, put_in, replaced
-from rg_helpers.problems.judgement import APPLY
+from rg_helpers.problems.judgement import APPLY, same
 from rg_helpers.problems.problem import Problem
 from rg_helpers.problems.read_program import names_read
-from rg_helpers.problems.script import ScriptLine, program_line, worked_line
+from rg_helpers.problems.script import ScriptLine, plan_line, program_line, worked_line
 
 SWAPPED = {"and": "or", "or": "and", "same": "not", "not": "same"}
 
 
 def wrong_operands(problem: Problem, lines: list[ScriptLine]) -> Iterator[Edit]:
+    """Every wrong operand there is a place for: in plans, names, quoted numbers and values."""
     for i, line in enumerate(lines):
         if line.kind == "plan":
             yield from _wrong_plans(problem, line, i)
@@ -37,17 +37,10 @@ def _wrong_plans(problem: Problem, line: ScriptLine, i: int) -> Iterator[Edit]:
     for other in problem.quantities:
         if other.key in (quantity.key, *quantity.sources):
             continue
-        for place, source in enumerate(quantity.sources):
-            text = _renamed(line.text, source, place, other.key, quantity.name)
+        for place in range(len(quantity.sources)):
+            sources = replaced(quantity.sources, place, other.key)
+            text = plan_line(problem, replace(quantity, sources=sources))
             yield Edit("plan", i, text, ignored=quantity.premise, used=other.premise)
-
-
-def _renamed(text: str, source: str, place: int, other: str, subject: str) -> str:
-    """Put `other` in the place of a source in a plan line."""
-    head, tail = re.split(r"(?<= needs )|(?<= check )", text, maxsplit=1)
-    assert subject in head
-    assert place == 0 or f"and {source}" in tail
-    return head + re.sub(rf"\b{source}\b", other, tail)
 
 
 def _wrong_names(problem: Problem, lines: list[ScriptLine], i: int) -> Iterator[Edit]:
@@ -100,8 +93,8 @@ def _misquotes(problem: Problem, lines: list[ScriptLine], i: int) -> Iterator[Ed
         else:
             text = worked_line(problem, wrong, line.inputs, value)
             if way == "number":
-                same = (q.premise for q in problem.quantities if q.operand == wrong.operand)
-                used = next(same, None)
+                saying = (q.premise for q in problem.quantities if q.operand == wrong.operand)
+                used = next(saying, None)
         yield Edit(way, i, text, {quantity.key: value}, ignored=quantity.premise, used=used)
 
 
@@ -116,5 +109,5 @@ def _swapped_values(problem: Problem, lines: list[ScriptLine], i: int) -> Iterat
             wrong = lines[stated[key]].value
             if isinstance(wrong, bool) or wrong == line.inputs[place] or key == source:
                 continue
-            holders = [p for k, p in stated.items() if k != source and lines[p].value == wrong]
+            holders = [p for k, p in stated.items() if k != source and same(lines[p].value, wrong)]
             yield put_in(problem, line, i, place, wrong, "value", stated, max(holders))

@@ -151,3 +151,11 @@ def test_unknown_kinds_are_refused(kind):
 
 def test_kinds_are_all_verdicts_but_right():
     assert {"right", *ERROR_KINDS} == set(VERDICTS)
+
+
+def test_a_true_flag_does_not_hold_the_number_one():
+    problem = generate_problem("program", 1002233, 4, 5)
+    found = [plant_error(problem, "wrong operand", seed) for seed in range(200)]
+    for planted in found:
+        step = check_solution(problem, planted.text).steps[planted.step]
+        assert (step.ignored, step.used) == (planted.ignored, planted.used)
