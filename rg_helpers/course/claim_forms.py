@@ -35,7 +35,7 @@ class ClaimForm:
 
 
 FORMS = (
-    ClaimForm(f"base.accuracy.{FAMILY}.{{easy,hard}}", "rgh accuracy"),
+    ClaimForm(f"base.accuracy.{FAMILY}.{{easy,hard}}", "rgh accuracy --record"),
     ClaimForm(f"edges.attention.{FAMILY}.{{auroc,ap,f1}}", "rgh edges"),
     ClaimForm(f"edges.{{previous_step,position_only,random}}.{FAMILY}.auroc", "rgh edges"),
     ClaimForm(f"edges.*.{FAMILY}.{{auroc,ap,f1}}"),
@@ -47,7 +47,7 @@ FORMS = (
     ClaimForm(
         "bench.step_attention.{cpu,gpu}.*.{time_vs_sdpa,speedup_vs_eager,extra_memory_vs_eager}"
     ),
-    ClaimForm("course.minutes.cpu", "rgh run --profile cpu --record"),
+    ClaimForm("course.minutes.cpu", "rgh run --force --jobs 2 --record"),
     ClaimForm("course.minutes.{gpu,hub}"),
 )
 
