@@ -1,0 +1,75 @@
+"""Tiny random-weight models of many architectures, and padded batches of traces for them."""
+
+from __future__ import annotations
+
+import torch
+import transformers
+
+VOCABULARY = 61
+TINY = {
+    "vocab_size": VOCABULARY,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 512,
+    "pad_token_id": 0,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+}
+GROUPED = ("llama", "qwen2", "qwen3", "gemma3", "mistral")
+ARCHITECTURES = (*GROUPED, "gpt2", "gpt_neox")
+
+
+def tiny_model(name: str, **changes) -> transformers.PreTrainedModel:
+    torch.manual_seed(0)
+    if name == "gpt2":
+        config = transformers.GPT2Config(
+            vocab_size=VOCABULARY, n_embd=32, n_layer=2, n_head=4, n_positions=256, **changes
+        )
+    elif name == "gpt_neox":
+        options = {k: v for k, v in TINY.items() if k != "num_key_value_heads"}
+        config = transformers.GPTNeoXConfig(**options, **changes)
+    elif name == "gemma3":
+        # One sliding layer and one full layer; the window is shorter than every test sequence.
+        config = transformers.Gemma3TextConfig(
+            **TINY,
+            head_dim=16,
+            query_pre_attn_scalar=24,
+            sliding_window=7,
+            layer_types=["sliding_attention", "full_attention"],
+            **changes,
+        )
+    elif name == "mistral":
+        config = transformers.MistralConfig(**TINY, sliding_window=5, **changes)
+    elif name == "qwen3":
+        config = transformers.Qwen3Config(**TINY, head_dim=16, **changes)
+    else:
+        kind = {"llama": "LlamaConfig", "qwen2": "Qwen2Config", "gemma2": "Gemma2Config"}[name]
+        config = getattr(transformers, kind)(**TINY, **changes)
+    model = transformers.AutoModelForCausalLM.from_config(
+        config, attn_implementation="eager" if name == "gemma2" else "sdpa"
+    )
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim > 1:
+                parameter.mul_(6.0)  # away from uniform attention, so that errors show
+    return model.eval()
+
+
+def batch(padding: str, tokens: int = 29, nodes: int = 5, rows: int = 3):
+    """Random traces of different lengths with contiguous nodes, padded left, right or not."""
+    generator = torch.Generator().manual_seed(7)
+    input_ids = torch.randint(3, VOCABULARY, (rows, tokens), generator=generator)
+    mask = torch.ones_like(input_ids)
+    node_ids = torch.full_like(input_ids, -1)
+    for row in range(rows):
+        length = tokens - (0 if padding == "none" else 4 * row)
+        start = tokens - length if padding == "left" else 0
+        mask[row] = 0
+        mask[row, start : start + length] = 1
+        spans = torch.arange(length - 1) * nodes // (length - 1)
+        spans[3 + row] = -1  # a separator inside a trace belongs to no node
+        node_ids[row, start + 1 : start + length] = spans
+    return input_ids.masked_fill(mask == 0, 0), mask, node_ids
