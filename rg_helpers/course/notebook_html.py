@@ -64,6 +64,9 @@ def notebook_page(path: str | Path, title: str) -> str:
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             cell.source = draw_formulas(cell.source)
+        for output in cell.get("outputs", []):
+            if "text/markdown" in output.get("data", {}):
+                output.data["text/markdown"] = draw_formulas(output.data["text/markdown"])
     _keep_static_outputs(notebook)
     exporter = HTMLExporter(template_name="basic", embed_images=True)
     body, _ = exporter.from_notebook_node(
