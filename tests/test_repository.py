@@ -29,6 +29,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 CONDA_NAMES = {"pytorch": "torch"}
 IMPORT_NAMES = {
+    "pillow": "PIL",
     "ipython": "IPython",
     "scikit-learn": "sklearn",
     "rouge-score": "rouge_score",
