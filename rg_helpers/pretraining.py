@@ -32,19 +32,20 @@ from rg_helpers.tokenizer import build_tokenizer
 class PretrainingRecipe:
     """Everything that determines the course model; written beside its weights."""
 
-    steps: int = 6500
-    copy_steps: int = 1000
+    steps: int = 8000
+    copy_steps: int = 1200
+    copy_batch_tokens: int = 3072
     batch_tokens: int = 4096
-    learning_rate: float = 1.5e-3
+    learning_rate: float = 2e-3
     warmup_steps: int = 100
     decay_share: float = 0.3
     weight_decay: float = 0.05
     gradient_clip: float = 1.0
     seed: int = 0
-    hidden_size: int = 256
+    hidden_size: int = 128
     layers: int = 4
     heads: int = 4
-    intermediate_size: int = 768
+    intermediate_size: int = 384
     curriculum: Curriculum = field(default_factory=Curriculum)
 
 
@@ -52,6 +53,7 @@ RECIPES: dict[str, PretrainingRecipe] = {
     "smoke": PretrainingRecipe(
         steps=24,
         copy_steps=8,
+        copy_batch_tokens=512,
         batch_tokens=1024,
         warmup_steps=4,
         hidden_size=32,
@@ -197,9 +199,14 @@ def _loss(model: PreTrainedModel, tokens: torch.Tensor, labels: torch.Tensor) ->
 def _all_batches(
     recipe: PretrainingRecipe, tokenizer: PreTrainedTokenizerFast, first: int
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    sizes = (recipe.batch_tokens, recipe.seed)
     yield from training_batches(
-        tokenizer, recipe.curriculum, recipe.copy_steps, *sizes, first, example=copying_example
+        tokenizer,
+        recipe.curriculum,
+        recipe.copy_steps,
+        recipe.copy_batch_tokens,
+        recipe.seed,
+        first,
+        example=copying_example,
     )
     yield from training_batches(
         tokenizer,

@@ -14,15 +14,17 @@ from rg_helpers.problems import FAMILIES, generate_problem
 Example = Callable[
     [random.Random, PreTrainedTokenizerFast, "Curriculum", float], tuple[list[int], int]
 ]
+COPY_TOKENS = 64  # ids below it are the "few tokens" of the copying phase
+COPY_ALONE = 0.6  # from this share of the copying phase on, half of it is of premises
 IGNORED = -100  # label of a token that the loss leaves out
 
 
 @dataclass(frozen=True)
 class Curriculum:
-    """How the problems grow: operations up to `operations`, reached at `grown_by` of the run."""
+    """How problems grow: to `operations` and `distractors`, reached at `grown_by` of the run."""
 
     families: tuple[str, ...] = FAMILIES
-    operations: int = 8
+    operations: int = 6
     start_operations: int = 2
     grown_by: float = 0.5
     distractors: int = 4
@@ -30,22 +32,29 @@ class Curriculum:
 
     def largest(self, progress: float) -> int:
         """Return the most operations a problem may have at this share of the run (0 to 1)."""
-        grown = min(1.0, progress / self.grown_by)
-        return self.start_operations + int(
-            (self.operations - self.start_operations + 0.999) * grown
-        )
+        most = self.operations - self.start_operations
+        return self.start_operations + int((most + 0.999) * self._grown(progress))
+
+    def most_distractors(self, progress: float) -> int:
+        """Return the most distractors a problem may have at this share of the run (0 to 1)."""
+        return min(self.distractors, 1 + int(self.distractors * self._grown(progress)))
+
+    def _grown(self, progress: float) -> float:
+        return min(1.0, progress / self.grown_by)
 
 
 def repeated_sequence(rng: random.Random, vocabulary: int, begin: int) -> tuple[list[int], int]:
-    """Return a random token sequence written again and again, and where the second copy starts.
+    """Return random tokens below `vocabulary` written twice, and the first that can be copied.
+
+    That is the second token of the second copy: its first one cannot be foreseen, and learning to
+    guess it keeps the copying circuit from forming.
 
     Copying it needs an induction head (Olsson et al. 2022, arXiv 2209.11895), the circuit that
-    looking a value up under its name is built on. Short sequences, repeated often, form it sooner.
+    looking a value up under its name is built on.
     """
-    length = rng.randint(2, 24)
+    length = rng.randint(4, 20)
     once = [rng.randrange(begin + 1, vocabulary) for _ in range(length)]
-    copies = max(2, 64 // length)
-    return [begin, *(once * copies)], length + 1
+    return [begin, *once, *once], length + 2
 
 
 def recitation(
@@ -75,10 +84,16 @@ def recitation(
 def copying_example(
     rng: random.Random, tokenizer: PreTrainedTokenizerFast, curriculum: Curriculum, progress: float
 ) -> tuple[list[int], int]:
-    """Return an example in which what comes next can be copied: random tokens or premises."""
-    if rng.random() < 0.4:
-        return repeated_sequence(rng, len(tokenizer), tokenizer.bos_token_id)
-    return recitation(rng, tokenizer, curriculum, progress)
+    """Return an example in which what comes next can be copied: random tokens or premises.
+
+    With few different tokens the copying circuit forms within some hundred steps, with all of
+    them it takes thousands; half of the random sequences use few, so that the circuit is there
+    when the other tokens join in.
+    """
+    if progress >= COPY_ALONE and rng.random() < 0.5:
+        return recitation(rng, tokenizer, curriculum, progress)
+    vocabulary = COPY_TOKENS if rng.random() < 0.5 else len(tokenizer)
+    return repeated_sequence(rng, vocabulary, tokenizer.bos_token_id)
 
 
 def _encode_pair(
@@ -100,7 +115,7 @@ def training_example(
         rng.choice(curriculum.families),
         rng.getrandbits(48),
         operations=rng.randint(1, curriculum.largest(progress)),
-        distractors=rng.randint(0, curriculum.distractors),
+        distractors=rng.randint(0, curriculum.most_distractors(progress)),
         split="train",
     )
     return _encode_pair(tokenizer, problem.prompt + problem.separator, problem.solution)
@@ -150,12 +165,18 @@ def training_batches(
                 yield collate(*batches[offset % len(batches)], tokenizer.pad_token_id)
 
 
-def _cut(examples, batch_tokens: int, bucket: int) -> list[tuple[list, int]]:
-    """Cut examples, longest first, into full batches of few different shapes (they compile)."""
-    waiting = sorted(examples, key=lambda example: -len(example[0]))
+def _cut(
+    examples: list[tuple[list[int], int]], batch_tokens: int, bucket: int
+) -> list[tuple[list[tuple[list[int], int]], int]]:
+    """Cut examples, longest first, into full batches of few different shapes (they compile).
+
+    Within a bucket lengths stay mixed: batches of equal lengths teach "look so many tokens back"
+    in place of "look for the same token", and copying is not learned.
+    """
+    waiting = sorted(examples, key=lambda example: -((len(example[0]) + bucket - 1) // bucket))
     batches = []
     while waiting:
-        width = max(2 * bucket, bucket * ((len(waiting[0][0]) + bucket - 1) // bucket))
+        width = bucket * ((len(waiting[0][0]) + bucket - 1) // bucket)
         rows = max(1, batch_tokens // width)
         if len(waiting) >= rows or not batches:
             batches.append((waiting[:rows], width))

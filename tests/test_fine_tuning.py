@@ -110,8 +110,8 @@ def test_examples_are_those_of_pretraining(tokenizer, family):
         problem = generate_problem(
             rng.choice((family,)),
             rng.getrandbits(48),
-            operations=rng.randint(1, 8),
-            distractors=rng.randint(0, 4),
+            operations=rng.randint(1, curriculum.operations),
+            distractors=rng.randint(0, curriculum.distractors),
             split="train",
         )
         assert solution_example(tokenizer, problem) == (ids, start)

@@ -201,9 +201,9 @@ def test_repeated_sequences_repeat_and_only_the_copies_are_learnt():
     rng = random.Random(0)
     for _ in range(100):
         ids, start = repeated_sequence(rng, len(TOKENIZER), TOKENIZER.bos_token_id)
-        period = start - 1
-        assert len(ids) - 1 >= 2 * period
-        assert ids[start:] == ids[1:-period], "every token repeats the one a period before"
+        period = start - 2
+        assert len(ids) == 1 + 2 * period
+        assert ids[start:] == ids[2 : 1 + period], "all but the copy's first token are learnt"
         assert ids[0] == TOKENIZER.bos_token_id
         assert min(ids[1:]) > TOKENIZER.bos_token_id
         assert max(ids) < len(TOKENIZER)
