@@ -4,53 +4,62 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from rg_helpers.problems import check_solution, generate_problems
+from rg_helpers.problems import FAMILIES, check_solution, generate_problems
 from rg_helpers.problems.problem import Split
 from rg_helpers.statistics import wilson_interval
 from rg_helpers.traces import sample_traces
 
-# The number of operations of the test range, per family; chosen on validation problems so that
-# the hardest cell is neither hopeless nor solved. The last one is the hardest.
-TEST_OPERATIONS: Mapping[str, tuple[int, ...]] = {
-    "arithmetic": (2, 3, 4, 5, 6, 7, 8),
-    "deduction": (2, 3, 4, 5, 6, 7, 8),
-    "program": (2, 3, 4, 5, 6, 7, 8),
-}
+
+@dataclass(frozen=True)
+class Difficulty:
+    """The size of a problem; `joins=None` draws between 0 and half the operations."""
+
+    operations: int
+    distractors: int = 2
+    joins: int | None = None
+
+
+# The test range lies within what the course model was trained on. The hardest size was chosen on
+# validation problems, so that it is neither hopeless nor solved.
+TEST_RANGE: tuple[Difficulty, ...] = tuple(Difficulty(n) for n in range(2, 7))
+HARDEST = Difficulty(6, distractors=4, joins=3)
 EASY_OPERATIONS = (2, 3)
-TEST_DISTRACTORS = 2
 
 
 def measure_accuracy(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerFast,
-    operations: Mapping[str, Sequence[int]] = TEST_OPERATIONS,
+    families: Sequence[str] = FAMILIES,
+    difficulties: Sequence[Difficulty] = (*TEST_RANGE, HARDEST),
     problems: int = 500,
     split: Split = "test",
     seed: int = 0,
     batch_size: int = 125,
     progress: bool = True,
 ) -> list[dict[str, Any]]:
-    """Return one row a family and number of operations: greedy solutions judged by the checker.
+    """Return one row a family and difficulty: greedy solutions judged by the checker.
 
     `solved` counts solutions whose every step and answer are right, `answer_right` those whose
     answer is; both come as shares with 95 % Wilson intervals over `problems` different problems.
     `first_errors` counts the verdicts of the first wrong steps.
     """
-    cells = [(family, number) for family in operations for number in operations[family]]
+    cells = [(family, size) for family in families for size in difficulties]
     rows = []
-    for family, number in tqdm(cells, desc="accuracy", disable=None if progress else True):
+    for family, size in tqdm(cells, desc="accuracy", disable=None if progress else True):
         drawn = generate_problems(
             family,
             problems,
             split,
             seed,
-            operations=(number, number),
-            distractors=(TEST_DISTRACTORS, TEST_DISTRACTORS),
+            operations=(size.operations, size.operations),
+            distractors=(size.distractors, size.distractors),
+            joins=size.joins,
         )
         traces = sample_traces(
             model, tokenizer, drawn, batch_size=batch_size, seed=seed, progress=False
@@ -62,8 +71,7 @@ def measure_accuracy(
         rows.append(
             {
                 "family": family,
-                "operations": number,
-                "distractors": TEST_DISTRACTORS,
+                **asdict(size),
                 "n": len(drawn),
                 "solved": _share(sum(c.all_right for c in checked), len(drawn)),
                 "answer_right": _share(sum(c.answer_right for c in checked), len(drawn)),
@@ -74,13 +82,20 @@ def measure_accuracy(
     return rows
 
 
-def pool_rows(rows: Sequence[Mapping[str, Any]], family: str, operations: Sequence[int]) -> dict:
-    """Return the share solved over several cells of one family, with its interval."""
-    chosen = [r for r in rows if r["family"] == family and r["operations"] in operations]
+def pool_rows(
+    rows: Sequence[Mapping[str, Any]], family: str, difficulties: Sequence[Difficulty]
+) -> dict[str, Any]:
+    """Return the share solved over several difficulties of one family, with its interval."""
+    wanted = [asdict(size) for size in difficulties]
+    chosen = [
+        row
+        for row in rows
+        if row["family"] == family and {name: row[name] for name in wanted[0]} in wanted
+    ]
     if not chosen:
-        raise ValueError(f"no row of {family} with operations {tuple(operations)} to pool")
-    solved = sum(round(r["solved"]["value"] * r["n"]) for r in chosen)
-    return _share(solved, sum(r["n"] for r in chosen))
+        raise ValueError(f"no row of {family} has one of the difficulties {tuple(difficulties)}")
+    solved = sum(round(row["solved"]["value"] * row["n"]) for row in chosen)
+    return _share(solved, sum(row["n"] for row in chosen))
 
 
 def _share(successes: int, trials: int) -> dict[str, Any]:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import argparse
 
-from rg_helpers.accuracy import EASY_OPERATIONS, TEST_OPERATIONS, measure_accuracy, pool_rows
+from rg_helpers.accuracy import EASY_OPERATIONS, HARDEST, Difficulty, measure_accuracy, pool_rows
 from rg_helpers.artefacts import provenance, write_json
 from rg_helpers.course.claims import claim_from_result, write_claims
 from rg_helpers.course.folders import results_folder
 from rg_helpers.language_model import COURSE, load_model
+from rg_helpers.problems import FAMILIES
 
 RESULT = "base_accuracy.json"
 
@@ -41,9 +42,10 @@ def run(arguments: argparse.Namespace) -> int:
         model, tokenizer, problems=arguments.problems, split=arguments.split, seed=arguments.seed
     )
     for row in rows:
-        solved = row["solved"]
+        solved, joins = row["solved"], row["joins"]
         print(
-            f"{row['family']:<11} {row['operations']} operations: solved {solved['value']:.3f} "
+            f"{row['family']:<11} {row['operations']} operations, {row['distractors']} distractors"
+            f", {'any' if joins is None else joins} joins: solved {solved['value']:.3f} "
             f"[{solved['low']:.3f}, {solved['high']:.3f}], answer right "
             f"{row['answer_right']['value']:.3f}, first errors {row['first_errors']}"
         )
@@ -53,12 +55,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _record(rows: list[dict], arguments: argparse.Namespace) -> None:
+    levels = {"easy": tuple(map(Difficulty, EASY_OPERATIONS)), "hard": (HARDEST,)}
     pooled = {
-        family: {
-            "easy": pool_rows(rows, family, EASY_OPERATIONS),
-            "hard": pool_rows(rows, family, hardest_operations(family)),
-        }
-        for family in TEST_OPERATIONS
+        family: {level: pool_rows(rows, family, sizes) for level, sizes in levels.items()}
+        for family in FAMILIES
     }
     command = f"rgh accuracy --record --problems {arguments.problems} --seed {arguments.seed}"
     source = write_json(
@@ -70,15 +70,18 @@ def _record(rows: list[dict], arguments: argparse.Namespace) -> None:
             "provenance": provenance(command, arguments.seed, "cpu"),
         },
     )
+    said = {
+        "easy": f"{EASY_OPERATIONS[0]} and {EASY_OPERATIONS[1]} operations",
+        "hard": f"{HARDEST.operations} operations, {HARDEST.joins} joins and "
+        f"{HARDEST.distractors} distractors",
+    }
     claims = []
-    for family in pooled:
+    for family in FAMILIES:
         for level, target in (("easy", ">= 0.9"), ("hard", "0.3 to 0.8")):
-            numbers = EASY_OPERATIONS if level == "easy" else hardest_operations(family)
-            named = " and ".join(map(str, numbers))
             claims.append(
                 claim_from_result(
                     f"base.accuracy.{family}.{level}",
-                    f"share of {family} test problems with {named} operations that the course "
+                    f"share of {family} test problems with {said[level]} that the course "
                     "model solves greedily, every step right",
                     source,
                     f"/pooled/{family}/{level}",
@@ -88,8 +91,3 @@ def _record(rows: list[dict], arguments: argparse.Namespace) -> None:
             )
     write_claims(claims)
     print(f"written to {source} and to the ledger")
-
-
-def hardest_operations(family: str) -> tuple[int, ...]:
-    """The hardest number of operations of a family's test range, as a tuple of one."""
-    return TEST_OPERATIONS[family][-1:]

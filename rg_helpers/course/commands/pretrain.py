@@ -10,9 +10,8 @@ from pathlib import Path
 
 import torch
 
-from rg_helpers.accuracy import measure_accuracy
+from rg_helpers.accuracy import HARDEST, Difficulty, measure_accuracy
 from rg_helpers.pretraining import RECIPES, pretrain
-from rg_helpers.problems import FAMILIES
 from rg_helpers.tokenizer import build_tokenizer
 
 
@@ -40,13 +39,16 @@ def run(arguments: argparse.Namespace) -> int:
     if device == "cuda" and not torch.cuda.is_available():
         raise ValueError("no CUDA device was found: use --profile cpu, or --device cpu")
     tokenizer = build_tokenizer()
-    operations = dict.fromkeys(FAMILIES, (2, 5, 8))
+    sizes = (Difficulty(2), Difficulty(4), HARDEST)
 
     def evaluate(model: torch.nn.Module, step: int) -> dict[str, float]:
         rows = measure_accuracy(
-            model, tokenizer, operations, problems=32, split="validation", progress=False
+            model, tokenizer, difficulties=sizes, problems=32, split="validation", progress=False
         )
-        return {f"{r['family']}.{r['operations']}": r["solved"]["value"] for r in rows}
+        return {
+            f"{r['family']}.{r['operations']}.{r['distractors']}": r["solved"]["value"]
+            for r in rows
+        }
 
     folder = pretrain(
         RECIPES[arguments.profile],
