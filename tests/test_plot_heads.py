@@ -20,7 +20,8 @@ def test_every_head_gets_a_panel_with_the_gold_cells_outlined():
     gold[3, 0] = gold[2, 1] = 0.5
     figure = plots.draw_all_heads(graphs, gold, prompt_nodes=2)
     panels = figure.get_axes()
-    assert [panel.get_title() for panel in panels] == [
+    titles = [panel.get_title() or panel.get_title(loc="left") for panel in panels]
+    assert titles == [
         f"layer {layer} head {head}" for layer in range(2) for head in range(3)
     ]
     for panel, graph in zip(panels, graphs.reshape(6, 4, 4), strict=True):
