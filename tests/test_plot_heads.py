@@ -21,9 +21,7 @@ def test_every_head_gets_a_panel_with_the_gold_cells_outlined():
     figure = plots.draw_all_heads(graphs, gold, prompt_nodes=2)
     panels = figure.get_axes()
     titles = [panel.get_title() or panel.get_title(loc="left") for panel in panels]
-    assert titles == [
-        f"layer {layer} head {head}" for layer in range(2) for head in range(3)
-    ]
+    assert titles == [f"layer {layer} head {head}" for layer in range(2) for head in range(3)]
     for panel, graph in zip(panels, graphs.reshape(6, 4, 4), strict=True):
         np.testing.assert_array_equal(panel.images[0].get_array(), graph)
         # Row = target goes down, column = source to the right.
