@@ -46,8 +46,8 @@ class Curriculum:
 def repeated_sequence(rng: random.Random, vocabulary: int, begin: int) -> tuple[list[int], int]:
     """Return random tokens below `vocabulary` written twice, and the first that can be copied.
 
-    That is the second token of the second copy: its first one cannot be foreseen, and learning to
-    guess it keeps the copying circuit from forming.
+    That is the second token of the second copy: its first one cannot be foreseen, so it would only
+    add noise to the loss.
 
     Copying it needs an induction head (Olsson et al. 2022, arXiv 2209.11895), the circuit that
     looking a value up under its name is built on.
@@ -86,9 +86,8 @@ def copying_example(
 ) -> tuple[list[int], int]:
     """Return an example in which what comes next can be copied: random tokens or premises.
 
-    With few different tokens the copying circuit forms within some hundred steps, with all of
-    them it takes thousands; half of the random sequences use few, so that the circuit is there
-    when the other tokens join in.
+    Half of the random sequences use few different tokens: each is then seen more often, and the
+    copying circuit can form before all tokens are known.
     """
     if progress >= COPY_ALONE and rng.random() < 0.5:
         return recitation(rng, tokenizer, curriculum, progress)
@@ -170,8 +169,8 @@ def _cut(
 ) -> list[tuple[list[tuple[list[int], int]], int]]:
     """Cut examples, longest first, into full batches of few different shapes (they compile).
 
-    Within a bucket lengths stay mixed: batches of equal lengths teach "look so many tokens back"
-    in place of "look for the same token", and copying is not learned.
+    Within a bucket lengths stay mixed: in a batch of equal lengths "look so many tokens back"
+    would serve as well as "look for the same token".
     """
     waiting = sorted(examples, key=lambda example: -((len(example[0]) + bucket - 1) // bucket))
     batches = []
