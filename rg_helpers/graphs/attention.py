@@ -10,20 +10,23 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import psutil
 import torch
 from tqdm.auto import tqdm
 
+from rg_helpers.graphs.batches import (
+    check_traces,
+    evaluation_mode,
+    length_batches,
+    padded_batch,
+)
 from rg_helpers.graphs.step_graph import StepGraph, normalise_rows
 from rg_helpers.step_attention import step_attention
-from rg_helpers.traces import Trace, check_positions
+from rg_helpers.traces import Trace
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 Reduction = Literal["mean", "max"] | Sequence[tuple[int, int]]
-MEMORY_SHARE = 0.25  # of what is free now; the rest is for the caller
-LARGEST_BATCH = 32  # wider batches of short traces gain nothing on a CPU
 
 
 def attention_masses(
@@ -44,28 +47,19 @@ def attention_masses(
     free memory allows. Raises `ValueError` for traces without nodes or longer than the model's
     positions.
     """
-    for trace in traces:
-        if not trace.nodes:
-            raise ValueError(f"trace {trace.trace_id!r} has no nodes: nothing to draw a graph of")
-        check_positions(model, len(trace), f"trace {trace.trace_id!r}")
+    check_traces(model, traces)
     masses: list[np.ndarray | None] = [None] * len(traces)
-    was_training = model.training
-    model.eval()
     bar = tqdm(total=len(traces), desc="attention graphs", disable=None if progress else True)
-    try:
-        with bar, torch.no_grad():
-            for chosen in _batches(model, traces, batch_size):
-                batch = [traces[index] for index in chosen]
-                tensors = _padded(batch, model.device)
-                found = step_attention(model, *tensors, layers=layers, keep_logits=False).mass
-                # Sums by difference can be a rounding error below zero, which is no attention.
-                found = found.float().clamp(min=0).cpu().numpy()
-                for index, mass in zip(chosen, found, strict=True):
-                    nodes = len(traces[index].nodes)
-                    masses[index] = mass[:, :, :nodes, :nodes].copy()
-                bar.update(len(batch))
-    finally:
-        model.train(was_training)
+    with bar, evaluation_mode(model), torch.no_grad():
+        for chosen in length_batches(model, traces, batch_size):
+            tensors = padded_batch([traces[index] for index in chosen], model.device)
+            found = step_attention(model, *tensors, layers=layers, keep_logits=False).mass
+            # Sums by difference can be a rounding error below zero, which is no attention.
+            found = found.float().clamp(min=0).cpu().numpy()
+            for index, mass in zip(chosen, found, strict=True):
+                nodes = len(traces[index].nodes)
+                masses[index] = mass[:, :, :nodes, :nodes].copy()
+            bar.update(len(chosen))
     return [mass for mass in masses if mass is not None]
 
 
@@ -140,57 +134,3 @@ def reduce_masses(
                 )
         reduced = np.mean([mass[layer, head] for layer, head in reduction], axis=0)
     return normalise_rows(reduced, min_gap)
-
-
-def _batches(
-    model: PreTrainedModel, traces: Sequence[Trace], batch_size: int | None
-) -> list[list[int]]:
-    """Group trace indices by length; the longest trace of a group sets its memory."""
-    if batch_size is not None and batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-    free = _free_bytes(model)
-    batches: list[list[int]] = []
-    longest_first = sorted(range(len(traces)), key=lambda index: -len(traces[index]))
-    for index in longest_first:
-        if batches:
-            first = traces[batches[-1][0]]
-            most = batch_size or max(1, min(LARGEST_BATCH, free // _bytes_needed(model, first)))
-            if len(batches[-1]) < most:
-                batches[-1].append(index)
-                continue
-        batches.append([index])
-    return batches
-
-
-def _free_bytes(model: PreTrainedModel) -> int:
-    if model.device.type == "cuda":
-        free = torch.cuda.mem_get_info(model.device)[0]
-    else:
-        free = psutil.virtual_memory().available
-    return int(free * MEMORY_SHARE)
-
-
-def _bytes_needed(model: PreTrainedModel, trace: Trace) -> int:
-    """Estimate, on the high side, what one trace of this length takes in a forward pass."""
-    config = model.config.get_text_config()
-    tokens, nodes = len(trace), len(trace.nodes)
-    heads, layers = config.num_attention_heads, config.num_hidden_layers
-    per_token = 24 * config.hidden_size + 6 * heads * nodes
-    kept = layers * heads * nodes * nodes
-    scores = 2 * heads * tokens * min(tokens, 2048)  # where no fused kernel fits
-    return 4 * (tokens * per_token + kept + scores)
-
-
-def _padded(
-    batch: Sequence[Trace], device: torch.device
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return input_ids, attention_mask and node_ids (batch, tokens), padded on the right."""
-    width = max(len(trace) for trace in batch)
-    input_ids = torch.zeros(len(batch), width, dtype=torch.int64)
-    mask = torch.zeros_like(input_ids)
-    node_ids = torch.full_like(input_ids, -1)
-    for row, trace in enumerate(batch):
-        input_ids[row, : len(trace)] = torch.tensor(trace.token_ids)
-        mask[row, : len(trace)] = 1
-        node_ids[row, : len(trace)] = torch.tensor(trace.node_ids())
-    return input_ids.to(device), mask.to(device), node_ids.to(device)

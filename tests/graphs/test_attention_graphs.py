@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from rg_helpers.graphs import attention as module
 from rg_helpers.graphs.attention import (
     attention_graph,
     attention_graphs,
@@ -65,18 +64,6 @@ def test_chosen_layers_are_the_same_numbers(model):
     (everything,) = attention_masses(model, TRACES[:1])
     (second,) = attention_masses(model, TRACES[:1], layers=[1])
     assert np.abs(second[0] - everything[1]).max() < 1e-6
-
-
-def test_batches_shrink_with_free_memory(model, monkeypatch):
-    monkeypatch.setattr(module, "_free_bytes", lambda model: 10**12)
-    assert len(module._batches(model, TRACES, None)) == 1
-    needed = module._bytes_needed(model, max(TRACES, key=len))
-    monkeypatch.setattr(module, "_free_bytes", lambda model: needed)
-    batches = module._batches(model, TRACES, None)
-    assert sorted(index for batch in batches for index in batch) == list(range(len(TRACES)))
-    assert len(batches[0]) == 1
-    monkeypatch.setattr(module, "_free_bytes", lambda model: 0)
-    assert [len(batch) for batch in module._batches(model, TRACES, None)] == [1] * len(TRACES)
 
 
 MASS = np.zeros((1, 2, 3, 3), dtype=np.float32)
