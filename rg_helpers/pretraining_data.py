@@ -24,7 +24,7 @@ class Curriculum:
     """How problems grow: to `operations` and `distractors`, reached at `grown_by` of the run."""
 
     families: tuple[str, ...] = FAMILIES
-    operations: int = 6
+    operations: int = 8
     start_operations: int = 2
     grown_by: float = 0.5
     distractors: int = 4

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from rg_helpers.problems import arithmetic, deduction, program
-from rg_helpers.problems.checked import Verdict
+from rg_helpers.problems.checked import Judgement
 from rg_helpers.problems.problem import Problem, Quantity
 from rg_helpers.problems.written import Written
 
@@ -35,29 +35,19 @@ COMMUTATIVE = ("+", "*", "and", "or")
 
 
 @dataclass(frozen=True)
-class Judgement:
-    """A verdict with the edges behind it; the fields are those of `CheckedStep`."""
-
-    verdict: Verdict
-    parents: tuple[int, ...] = ()
-    needed: tuple[int, ...] = ()
-    ignored: int | None = None
-    used: int | None = None
-    detail: str = ""
-
-
-@dataclass(frozen=True)
 class SolutionState:
     """What the solution has said up to now; all keys are those of the problem's quantities.
 
     `values` are the latest written values, `value_node` the lines that state them, `asked_node`
-    the plan lines that ask for a quantity, `opened` the quantities whose plan line is written.
+    the plan lines that ask for a quantity, `opened` the quantities whose plan line is written,
+    `skipped` the program lines that are said not to be run.
     """
 
     values: Mapping[str, Value] = field(default_factory=dict)
     value_node: Mapping[str, int] = field(default_factory=dict)
     asked_node: Mapping[str, int] = field(default_factory=dict)
     opened: frozenset[str] = frozenset()
+    skipped: frozenset[str] = frozenset()
 
     @property
     def planned(self) -> bool:

@@ -5,12 +5,26 @@ from __future__ import annotations
 import re
 
 from rg_helpers.problems.problem import Problem, Quantity
-from rg_helpers.problems.written import Written, integer, read_number_answer
+from rg_helpers.problems.program import SKIPPED
+from rg_helpers.problems.written import (
+    ANSWER_MARK,
+    NUMBER,
+    Written,
+    integer,
+    read_number_answer,
+)
 
 LINE = re.compile(
     r"(?:(?P<label>L[0-9]{1,3})\s{0,3}:\s{0,3})?"
     r"(?:(?P<guard>if not|if) (?P<flag>[a-z])\s{0,3}:\s{0,3})?"
     r"(?P<variable>[a-z])\s{0,3}=\s{0,3}(?P<rest>[^=]+(?:=[^=]+){0,2})"
+)
+SKIP = re.compile(
+    r"(?:(?P<label>L[0-9]{1,3})\s{0,3}:\s{0,3})?"
+    rf"(?P<guard>if not|if) (?P<flag>[a-z])\s{{0,3}}:\s{{0,3}}{SKIPPED}"
+)
+ANSWER = re.compile(
+    rf"{ANSWER_MARK}(?P<variable>[a-z])\s{{0,3}}=\s{{0,3}}(?P<value>{NUMBER})", re.IGNORECASE
 )
 ATOM = r"([a-z]|-?[0-9]{1,18}|True|False)"
 EXPRESSION = re.compile(rf"{ATOM}(?:\s{{0,3}}([-+*>])\s{{0,3}}{ATOM})?")
@@ -19,13 +33,21 @@ VARIABLE = re.compile(r"\b[a-z]\b")
 
 
 def read_program(text: str, problem: Problem) -> Written | None:
-    """Read "L4: c = b - 2 = 10 - 2 = 8"; None when the line is no assignment or answer.
+    """Read "L4: c = b - 2 = 10 - 2 = 8" or "L5: if t: skipped"; None when it is none of these.
 
-    The code or the working may be left out, and the label where it can be told from the rest.
+    The code or the working may be left out, and the label where it can be told from the rest. The
+    answer line may name the variable it gives: "The answer is c = 8."
     """
+    answer = ANSWER.search(text)
+    if answer:
+        return Written("answer", sources=(answer["variable"],), result=integer(answer["value"]))
     answer = read_number_answer(text)
     if answer:
         return answer
+    skip = SKIP.fullmatch(text.strip().removesuffix("."))
+    if skip:
+        guard = f"{skip['guard']} {skip['flag']}"
+        return Written("skip", skip["label"] or _find_guarded(problem, guard), code=guard)
     line = LINE.fullmatch(text.strip().removesuffix("."))
     if not line:
         return None
@@ -53,6 +75,11 @@ def read_program(text: str, problem: Problem) -> Written | None:
 def code_of(problem: Problem, line: Quantity) -> str:
     """Return a line of code without its label: "if x: f = e - 2"."""
     return problem.nodes[line.premise].text.split(": ", 1)[1]
+
+
+def asked_variable(problem: Problem) -> str:
+    """Return the variable that the question asks for."""
+    return problem.nodes[problem.prompt_nodes - 1].text.split()[2]
 
 
 def guard_of(problem: Problem, line: Quantity) -> tuple[str, str] | None:
@@ -86,3 +113,9 @@ def _find_label(problem: Problem, variable: str, code: str | None) -> str | None
     same = [q.key for q in problem.quantities if code_of(problem, q) == code]
     named = [q.key for q in problem.quantities if q.name == variable]
     return same[0] if same else named[0] if len(named) == 1 else None
+
+
+def _find_guarded(problem: Problem, guard: str) -> str | None:
+    """Find the only line that stands behind this guard ("if t"), or None."""
+    same = [q.key for q in problem.quantities if code_of(problem, q).startswith(f"{guard}: ")]
+    return same[0] if len(same) == 1 else None

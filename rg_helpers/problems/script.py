@@ -9,8 +9,8 @@ from typing import Literal
 from rg_helpers.problems import arithmetic, deduction
 from rg_helpers.problems.judgement import APPLY, Value
 from rg_helpers.problems.problem import Problem, Quantity
-from rg_helpers.problems.program import expression
-from rg_helpers.problems.read_program import code_of, guard_of, names_read
+from rg_helpers.problems.program import SKIPPED, answer_text, expression
+from rg_helpers.problems.read_program import asked_variable, code_of, guard_of, names_read
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class ScriptLine:
     `inputs` are the values of `sources` (keys); `value` is what the line says in the end.
     """
 
-    kind: Literal["plan", "value", "compute", "answer"]
+    kind: Literal["plan", "value", "compute", "skip", "answer"]
     quantity: Quantity
     text: str
     value: Value | None = None
@@ -102,7 +102,7 @@ def _play_planned(problem: Problem, changed: Mapping[str, Value]) -> list[Script
             inputs = tuple(value_of[source] for source in quantity.sources)
             lines.append(_computed(problem, quantity, quantity.sources, inputs, changed))
             value_of[quantity.key] = lines[-1].value
-    return [*lines, _answer(problem.quantities[0], value_of[problem.quantities[0].key])]
+    return [*lines, _answer(problem, problem.quantities[0], value_of[problem.quantities[0].key])]
 
 
 def _play_program(problem: Problem, changed: Mapping[str, Value]) -> list[ScriptLine]:
@@ -111,6 +111,9 @@ def _play_program(problem: Problem, changed: Mapping[str, Value]) -> list[Script
     for line in problem.quantities:
         guard = guard_of(problem, line)
         if guard and holder[guard[1]].value is not (guard[0] == "if"):
+            test = holder[guard[1]]
+            keys, inputs = (test.quantity.key,), (test.value,)
+            lines.append(ScriptLine("skip", line, skip_line(problem, line), None, keys, inputs))
             continue
         read = [holder[name] for name in names_read(problem, line)]
         keys = tuple(source.quantity.key for source in read)
@@ -122,8 +125,8 @@ def _play_program(problem: Problem, changed: Mapping[str, Value]) -> list[Script
         else:
             lines.append(_computed(problem, line, keys, inputs, changed))
         holder[line.name] = lines[-1]
-    asked = holder[problem.nodes[problem.prompt_nodes - 1].text.split()[2]]
-    return [*lines, _answer(asked.quantity, asked.value)]
+    asked = holder[asked_variable(problem)]
+    return [*lines, _answer(problem, asked.quantity, asked.value)]
 
 
 def _computed(
@@ -139,11 +142,20 @@ def _computed(
     return ScriptLine("compute", quantity, text, value, sources, inputs)
 
 
-def _answer(asked: Quantity, value: Value) -> ScriptLine:
-    return ScriptLine("answer", asked, answer_line(value), value, (asked.key,), (value,))
+def _answer(problem: Problem, asked: Quantity, value: Value) -> ScriptLine:
+    text = answer_line(problem, value)
+    return ScriptLine("answer", asked, text, value, (asked.key,), (value,))
 
 
-def answer_line(value: Value) -> str:
+def skip_line(problem: Problem, line: Quantity) -> str:
+    """Write the trace line of a guarded program line that is not run."""
+    guard, flag = guard_of(problem, line)
+    return f"{line.key}: {guard} {flag}: {SKIPPED}"
+
+
+def answer_line(problem: Problem, value: Value) -> str:
     """Write the last line of a solution."""
+    if problem.family == "program":
+        return answer_text(asked_variable(problem), value)
     said = deduction.yes_no(value) if isinstance(value, bool) else str(value)
     return f"The answer is {said}."

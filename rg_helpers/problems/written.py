@@ -15,14 +15,15 @@ NUMBER_ANSWER = re.compile(rf"{ANSWER_MARK}\$?({NUMBER})", re.IGNORECASE)
 class Written:
     """One line of a solution, taken apart.
 
-    `kind` is "plan" (names what is needed), "value" (states a value), "compute" (works one out)
-    or "answer"; `subject` is the key of the quantity it is about. `sources`, `operator` and
-    `operand` are the definition as the line restates it, `code` a program line as restated;
+    `kind` is "plan" (names what is needed), "value" (states a value), "compute" (works one out),
+    "skip" (a program line is not run) or "answer"; `subject` is the key of the quantity it is
+    about. `sources`, `operator` and `operand` are the definition as the line restates it (for a
+    program's answer: the variable it names), `code` a program line as restated, or its guard;
     `sign` and `inputs` are the working, with its values in the order written. What a line leaves
     out is `None` or empty.
     """
 
-    kind: Literal["plan", "value", "compute", "answer"]
+    kind: Literal["plan", "value", "compute", "skip", "answer"]
     subject: str | None = None
     sources: tuple[str, ...] = ()
     operator: str | None = None
