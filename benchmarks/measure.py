@@ -7,9 +7,7 @@ does one thing only.
 
 from __future__ import annotations
 
-import gc
 import json
-import resource
 import subprocess
 import sys
 import time
@@ -19,6 +17,17 @@ from pathlib import Path
 import numpy as np
 import psutil
 import torch
+
+from rg_helpers.peak_memory import peak_extra_bytes
+
+__all__ = [
+    "free_bytes",
+    "interleaved_seconds",
+    "json_of_child",
+    "median_with_interval",
+    "peak_extra_bytes",
+    "ratio_with_interval",
+]
 
 RESAMPLES = 2000
 
@@ -57,25 +66,6 @@ def ratio_with_interval(above: Sequence[float], below: Sequence[float]) -> dict[
     return median_with_interval(np.asarray(above) / np.asarray(below))
 
 
-def peak_extra_bytes(run: Callable[[], object], device: str) -> int:
-    """Bytes that `run` needs at its peak beyond what is held before it starts.
-
-    On a GPU from torch's allocator. On a CPU from the kernel's high-water mark of resident memory,
-    reset just before: call it in a process that has done nothing else but a small warm-up.
-    """
-    gc.collect()
-    if device == "cuda":
-        torch.cuda.synchronize()
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
-        run()
-        torch.cuda.synchronize()
-        return torch.cuda.max_memory_allocated() - before
-    before = _reset_high_water_mark()
-    run()
-    return _high_water_mark() - before
-
-
 def json_of_child(script: Path, arguments: Sequence[str]) -> dict:
     """Run `script` in a fresh interpreter and return the JSON object on its last line of output.
 
@@ -102,22 +92,3 @@ def free_bytes(device: str) -> int:
 def _settle(device: str) -> None:
     if device == "cuda":
         torch.cuda.synchronize()
-
-
-def _reset_high_water_mark() -> int:
-    """Start a new peak where Linux allows it; returns the bytes that count as 'before'."""
-    try:
-        Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        return _high_water_mark()
-    return psutil.Process().memory_info().rss
-
-
-def _high_water_mark() -> int:
-    status = Path("/proc/self/status")
-    if status.is_file():
-        for line in status.read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
