@@ -24,19 +24,54 @@ class Difficulty:
     distractors: int = 2
     joins: int | None = None
 
+    def __str__(self) -> str:
+        joins = "" if self.joins is None else f", {self.joins} joins"
+        return f"{self.operations} operations{joins}, {self.distractors} distractors"
 
-# The test range lies within what the course model was trained on. The hardest size was chosen on
-# validation problems, so that it is neither hopeless nor solved.
-TEST_RANGE: tuple[Difficulty, ...] = tuple(Difficulty(n) for n in range(2, 7))
-HARDEST = Difficulty(6, distractors=4, joins=3)
+
+TRAINED: tuple[Difficulty, ...] = tuple(Difficulty(n) for n in range(2, 9))
 EASY_OPERATIONS = (2, 3)
+# Candidates for the end of a family's test range, from easy to hard; `rgh accuracy --choose` walks
+# them on validation problems and stops at the last that is solved at least this often.
+CANDIDATES: tuple[Difficulty, ...] = (*TRAINED[2:], Difficulty(8, 4), Difficulty(8, 4, joins=4))
+LEAST_SOLVED = 0.4
+HARDEST: dict[str, Difficulty] = {
+    "arithmetic": Difficulty(8),
+    "deduction": Difficulty(8),
+    "program": Difficulty(8),
+}
+
+
+def test_range(family: str) -> tuple[Difficulty, ...]:
+    """Return the sizes of a family's test range, from easy to its hardest.
+
+    It lies within what the course model was trained on, and ends where a model that solves
+    problems at all still solves many: beyond, there is too little right to compare errors with.
+    """
+    last = HARDEST[family]
+    sizes = tuple(size for size in TRAINED if size.operations <= last.operations)
+    return sizes if last in sizes else (*sizes, last)
+
+
+def choose_hardest(rows: Sequence[Mapping[str, Any]]) -> Difficulty:
+    """Return the last candidate, from easy to hard, that is solved often enough.
+
+    `rows` are those of `measure_accuracy` for one family and `CANDIDATES`, on validation problems.
+    The walk stops at the first candidate that is not; if that is the first one, it is returned.
+    """
+    chosen = CANDIDATES[0]
+    for size, row in zip(CANDIDATES, rows, strict=True):
+        if row["solved"]["value"] < LEAST_SOLVED:
+            break
+        chosen = size
+    return chosen
 
 
 def measure_accuracy(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerFast,
     families: Sequence[str] = FAMILIES,
-    difficulties: Sequence[Difficulty] = (*TEST_RANGE, HARDEST),
+    difficulties: Sequence[Difficulty] | None = None,
     problems: int = 500,
     split: Split = "test",
     seed: int = 0,
@@ -45,11 +80,15 @@ def measure_accuracy(
 ) -> list[dict[str, Any]]:
     """Return one row a family and difficulty: greedy solutions judged by the checker.
 
+    Without `difficulties` each family is measured at every trained size and at its hardest.
     `solved` counts solutions whose every step and answer are right, `answer_right` those whose
     answer is; both come as shares with 95 % Wilson intervals over `problems` different problems.
     `first_errors` counts the verdicts of the first wrong steps.
     """
-    cells = [(family, size) for family in families for size in difficulties]
+    cells = []
+    for family in families:
+        sizes = dict.fromkeys(difficulties or (*TRAINED, HARDEST[family]))
+        cells += [(family, size) for size in sizes]
     rows = []
     for family, size in tqdm(cells, desc="accuracy", disable=None if progress else True):
         drawn = generate_problems(

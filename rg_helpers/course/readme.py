@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
+from rg_helpers.accuracy import HARDEST
 from rg_helpers.artefacts import read_json, write_text
 from rg_helpers.course.claims import Claim, read_claims
 from rg_helpers.course.folders import notebooks_folder, repository, results_folder
@@ -68,7 +69,11 @@ def figure(claim: Claim | None, form: str = ".2f") -> str:
 
 
 def _accuracy(claims: Claims) -> str:
-    return _cross_table(claims, r"base\.accuracy\.(\w+)\.(\w+)", "family")
+    text = _cross_table(claims, r"base\.accuracy\.(\w+)\.(\w+)", "family")
+    if text == NOT_MEASURED:
+        return text
+    ends = "; ".join(f"{family}: {size}" for family, size in HARDEST.items())
+    return f"{text} Hard is the end of the test range ({ends})."
 
 
 def _edges(claims: Claims) -> str:

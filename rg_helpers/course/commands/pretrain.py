@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from rg_helpers.accuracy import HARDEST, Difficulty, measure_accuracy
+from rg_helpers.accuracy import Difficulty, measure_accuracy
 from rg_helpers.pretraining import RECIPES, pretrain
 from rg_helpers.tokenizer import build_tokenizer
 
@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
     if device == "cuda" and not torch.cuda.is_available():
         raise ValueError("no CUDA device was found: use --profile cpu, or --device cpu")
     tokenizer = build_tokenizer()
-    sizes = (Difficulty(2), Difficulty(4), HARDEST)
+    sizes = (Difficulty(2), Difficulty(4), Difficulty(8))
 
     def evaluate(model: torch.nn.Module, step: int) -> dict[str, float]:
         rows = measure_accuracy(
