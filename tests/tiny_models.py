@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 import transformers
 
+from rg_helpers.traces import Node, Trace
+
 VOCABULARY = 61
 TINY = {
     "vocab_size": VOCABULARY,
@@ -73,3 +75,27 @@ def batch(padding: str, tokens: int = 29, nodes: int = 5, rows: int = 3):
         spans[3 + row] = -1  # a separator inside a trace belongs to no node
         node_ids[row, start + 1 : start + length] = spans
     return input_ids.masked_fill(mask == 0, 0), mask, node_ids
+
+
+def tiny_traces(count: int = 3, nodes: int = 6, seed: int = 7) -> list[Trace]:
+    """Traces of random tokens for these models: each longer and with a node more than the last.
+
+    Node lengths differ, BOS stands in front and a separator without node in the middle.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    traces = []
+    for number in range(count):
+        kinds = ["premise"] * 2 + ["question"] + ["step"] * (nodes + number - 4) + ["answer"]
+        spans, position = [], 1
+        for index, kind in enumerate(kinds):
+            length = int(torch.randint(1, 6, (), generator=generator))
+            spans.append(Node(kind, f"{kind} {index}", position, position + length))
+            position += length + (index == 3)
+        tokens = torch.randint(3, VOCABULARY, (position,), generator=generator).tolist()
+        tokens[0] = TINY["bos_token_id"]
+        prompt_tokens = spans[2].end
+        name = f"random-{seed}-{number}"
+        traces.append(
+            Trace(name, name, "text", "prompt", "solution", tokens, prompt_tokens, spans, False)
+        )
+    return traces

@@ -11,14 +11,8 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
-from tqdm.auto import tqdm
 
-from rg_helpers.graphs.batches import (
-    check_traces,
-    evaluation_mode,
-    length_batches,
-    padded_batch,
-)
+from rg_helpers.graphs.batches import masses_of_traces
 from rg_helpers.graphs.step_graph import StepGraph, normalise_rows
 from rg_helpers.step_attention import step_attention
 from rg_helpers.traces import Trace
@@ -47,20 +41,28 @@ def attention_masses(
     free memory allows. Raises `ValueError` for traces without nodes or longer than the model's
     positions.
     """
-    check_traces(model, traces)
-    masses: list[np.ndarray | None] = [None] * len(traces)
-    bar = tqdm(total=len(traces), desc="attention graphs", disable=None if progress else True)
-    with bar, evaluation_mode(model), torch.no_grad():
-        for chosen in length_batches(model, traces, batch_size):
-            tensors = padded_batch([traces[index] for index in chosen], model.device)
-            found = step_attention(model, *tensors, layers=layers, keep_logits=False).mass
-            # Sums by difference can be a rounding error below zero, which is no attention.
-            found = found.float().clamp(min=0).cpu().numpy()
-            for index, mass in zip(chosen, found, strict=True):
-                nodes = len(traces[index].nodes)
-                masses[index] = mass[:, :, :nodes, :nodes].copy()
-            bar.update(len(chosen))
-    return [mass for mass in masses if mass is not None]
+
+    def run(*batch: torch.Tensor) -> torch.Tensor:
+        return step_attention(model, *batch, layers=layers, keep_logits=False).mass
+
+    return masses_of_traces(
+        model, traces, run, title="attention graphs", batch_size=batch_size, progress=progress
+    )
+
+
+def attention_scores(
+    model: PreTrainedModel,
+    traces: Sequence[Trace],
+    *,
+    layers: Sequence[int] | None = None,
+    batch_size: int | None = None,
+    progress: bool = True,
+) -> list[np.ndarray]:
+    """Return `attention_masses` below the diagonal: what each node pays to earlier ones."""
+    masses = attention_masses(
+        model, traces, layers=layers, batch_size=batch_size, progress=progress
+    )
+    return [np.tril(mass, k=-1) for mass in masses]
 
 
 def attention_graphs(

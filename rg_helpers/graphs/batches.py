@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import numpy as np
 import psutil
 import torch
+from tqdm.auto import tqdm
 
 from rg_helpers.traces import Trace, check_positions
 
@@ -75,6 +77,37 @@ def padded_batch(
         mask[row, : len(trace)] = 1
         node_ids[row, : len(trace)] = torch.tensor(trace.node_ids())
     return input_ids.to(device), mask.to(device), node_ids.to(device)
+
+
+def masses_of_traces(
+    model: PreTrainedModel,
+    traces: Sequence[Trace],
+    run: Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor],
+    *,
+    title: str,
+    batch_size: int | None = None,
+    bytes_needed: BytesNeeded = forward_bytes,
+    progress: bool = True,
+) -> list[np.ndarray]:
+    """Return what `run` computes for each trace, cut to its nodes: float32 (..., nodes, nodes).
+
+    `run(input_ids, attention_mask, node_ids)` takes one padded batch and returns
+    (batch, ..., nodes, nodes), where nodes is the most that any trace of the batch has. It is
+    called without gradient, the model in evaluation mode. Numbers below zero are rounding errors
+    of sums by difference and become zero. `title` names the progress bar.
+    """
+    check_traces(model, traces)
+    found: list[np.ndarray | None] = [None] * len(traces)
+    bar = tqdm(total=len(traces), desc=title, disable=None if progress else True)
+    with bar, evaluation_mode(model), torch.no_grad():
+        for chosen in length_batches(model, traces, batch_size, bytes_needed):
+            batch = run(*padded_batch([traces[index] for index in chosen], model.device))
+            masses = batch.float().clamp(min=0).cpu().numpy()
+            for index, mass in zip(chosen, masses, strict=True):
+                nodes = len(traces[index].nodes)
+                found[index] = mass[..., :nodes, :nodes].copy()
+            bar.update(len(chosen))
+    return [mass for mass in found if mass is not None]
 
 
 def check_traces(model: PreTrainedModel, traces: Sequence[Trace]) -> None:

@@ -63,3 +63,28 @@ class NodeTable:
         if "ids" not in self._cache:
             self._cache["ids"] = self.ids.cpu()
         return self._cache["ids"]
+
+
+@dataclass(frozen=True, eq=False)
+class WeightedTable(NodeTable):
+    """A `NodeTable` whose membership is any matrix instead of one-hot columns.
+
+    weights: (batch, tokens, nodes), what `columns` returns: membership scaled per source token, or
+    spread over several nodes. Targets are pooled by `ids` as before. The route "ranges" looks for
+    the tokens of a node by `ids` and is exact only where `weights` is zero for other nodes.
+    """
+
+    weights: torch.Tensor = field(kw_only=True, repr=False)
+
+    def columns(self, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+        """The weights as `dtype` (batch, tokens, nodes)."""
+        return self.weights.to(device=device, dtype=dtype)
+
+    def means(self, device: torch.device) -> torch.Tensor:
+        """Row weights as those of a plain table: every target token counts alike."""
+        return NodeTable(self.ids, self.nodes, self._cache).means(device)
+
+    @staticmethod
+    def of(table: NodeTable, weights: torch.Tensor) -> WeightedTable:
+        """The table with other weights; what was worked out about its targets is shared."""
+        return WeightedTable(table.ids, table.nodes, table._cache, weights=weights)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
@@ -82,6 +82,25 @@ class StepAttentionTap:
     def wants(self, layer: int) -> bool:
         return self._layers is None or layer in self._layers
 
+    def attend(
+        self,
+        module: nn.Module,
+        layer: int,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        plan: RowPlan,
+        scaling: float,
+        softcap: float | None,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Attention output and masses of one layer; what a subclass overrides to sum otherwise.
+
+        `module` is the attention layer; the rest as in `routes.attend_with_step_mass`.
+        """
+        return attend_with_step_mass(
+            query, key, value, self.table, plan, scaling, softcap, self.token_rows, self._route
+        )
+
     def plan(self, tokens: int, mask: torch.Tensor | None) -> RowPlan:
         """The row blocks of a mask, worked out once for all layers that share the mask."""
         # The mask is kept beside its plan, so that its id cannot be given to another tensor.
@@ -116,6 +135,7 @@ def tap_step_attention(
     *,
     token_rows: bool = False,
     route: str | None = None,
+    make_tap: Callable[..., StepAttentionTap] = StepAttentionTap,
 ) -> Iterator[StepAttentionTap]:
     """Collect the step masses of the forward pass that runs inside the `with` block.
 
@@ -125,10 +145,10 @@ def tap_step_attention(
 
     node_ids: integer (batch, tokens), -1 = no node; nodes: width of the mass matrices (default:
     largest id + 1); layers: only these layers are tapped, the others run plain SDPA (negative
-    counts from the end). With dropout on the attention the masses are those before dropout. The
-    model gets its former attention implementation back on leaving, also after an exception; under
-    gradient checkpointing call backward inside the block. Raises ValueError for a model or ids it
-    cannot serve.
+    counts from the end). `make_tap`: a subclass that sums something else than plain attention.
+    With dropout on the attention the masses are those before dropout. The model gets its former
+    attention implementation back on leaving, also after an exception; under gradient checkpointing
+    call backward inside the block. Raises ValueError for a model or ids it cannot serve.
     """
     base = served_model(model)
     table = node_table(node_ids, nodes)
@@ -136,7 +156,7 @@ def tap_step_attention(
     modules = list(base.modules())
     if any(module in _TAPS for module in modules):
         raise RuntimeError("this model is already under a tap: leave that `with` block first")
-    tap = StepAttentionTap(
+    tap = make_tap(
         table, wanted, token_rows, route, base.training and checkpoints_activations(base)
     )
     former = _implementations(modules)
@@ -264,9 +284,7 @@ def _attention(
     if scaling is None:
         scaling = query.shape[-1] ** -0.5
     plan = tap.plan(query.shape[2], attention_mask)
-    output, mass = attend_with_step_mass(
-        query, key, value, tap.table, plan, scaling, softcap, tap.token_rows, tap._route
-    )
+    output, mass = tap.attend(module, layer, query, key, value, plan, scaling, softcap)
     if tap.wants(layer):
         tap.record(layer, mass)
     if dropout == 0.0:

@@ -10,6 +10,7 @@ from rg_helpers.graphs.attention import (
     attention_graph,
     attention_graphs,
     attention_masses,
+    attention_scores,
     reduce_masses,
 )
 from rg_helpers.language_model import new_course_model
@@ -92,6 +93,15 @@ def test_reductions_by_hand(reduction, sink, last_row):
 
 def test_min_gap_leaves_out_near_sources():
     assert reduce_masses(MASS, "mean", min_gap=2).tolist() == [[0, 0, 0], [0, 0, 0], [1, 0, 0]]
+
+
+def test_scores_are_the_masses_between_different_nodes(model):
+    for mass, scores in zip(
+        attention_masses(model, TRACES[:3]), attention_scores(model, TRACES[:3]), strict=True
+    ):
+        rows, columns = np.indices(mass.shape[-2:])
+        assert np.array_equal(scores, np.where(columns < rows, mass, 0))
+        assert scores.any()
 
 
 def test_graphs_carry_texts_and_the_choice(model):
