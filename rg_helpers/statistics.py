@@ -75,6 +75,20 @@ class Bootstrap:
         return float(min(1.0, 2 * (fewer + 1) / (len(known) + 1)))
 
 
+def equivalence_p_value(difference: Bootstrap, margin: float) -> float:
+    """Return the p-value of "the difference is at least `margin` away from zero", either way.
+
+    Two one-sided tests (Schuirmann 1987) on the bootstrap draws: a small value says that the
+    difference lies within (-margin, margin), which a large p-value of "this is zero" never does.
+    Raises `ValueError` unless `margin` is positive.
+    """
+    if margin <= 0:
+        raise ValueError(f"margin={margin}: give the smallest difference that would matter, > 0")
+    known = difference.draws[~np.isnan(difference.draws)]
+    outside = max((known <= -margin).sum(), (known >= margin).sum())
+    return float((outside + 1) / (len(known) + 1))
+
+
 def cluster_weights(clusters: int, draws: int = DRAWS, seed: int = 0) -> np.ndarray:
     """Return how often each cluster is drawn: float32 (draws, clusters), every row sums to it."""
     if clusters < 2:

@@ -17,6 +17,7 @@ from rg_helpers.statistics import (
     cluster_bootstrap,
     cluster_numbers,
     cluster_weights,
+    equivalence_p_value,
     holm,
     wilson_interval,
 )
@@ -189,3 +190,46 @@ def test_input_that_cannot_be_measured_is_refused():
 
 def test_cluster_numbers_follow_first_appearance():
     assert cluster_numbers(["b", "a", "b", "c"]).tolist() == [0, 1, 0, 2]
+
+
+def test_equivalence_needs_the_whole_difference_inside_the_margin():
+    draws = np.random.default_rng(0).normal(0.0, 0.01, 10_000)
+    small = Bootstrap(0.0, draws, 100)
+    assert equivalence_p_value(small, 0.05) < 0.001
+    assert equivalence_p_value(small, 0.005) > 0.2
+    assert equivalence_p_value(Bootstrap(0.1, draws + 0.1, 100), 0.05) > 0.99
+    assert equivalence_p_value(Bootstrap(-0.1, draws - 0.1, 100), 0.05) > 0.99
+    # One-sided normal tail at the nearer margin: P(N(0.03, 0.01) >= 0.05) = 0.0228.
+    shifted = equivalence_p_value(Bootstrap(0.03, draws + 0.03, 100), 0.05)
+    assert shifted == pytest.approx(0.0228, abs=0.005)
+    with pytest.raises(ValueError, match="smallest difference that would matter"):
+        equivalence_p_value(small, 0)
+
+
+def test_intervals_of_clustered_data_cover_and_tests_hold_their_level():
+    """300 simulated studies: 40 problems, 4 traces each, a score that knows nothing or little.
+
+    The AUROC interval must cover 0.5, and "no difference" be rejected, about as often as it says;
+    four binomial standard errors of 0.95 in 300 are 0.05.
+    """
+    generator = np.random.default_rng(1)
+    studies, problems, samples = 300, 40, 4
+    groups = np.repeat(np.arange(problems), samples)
+    covered = rejected = naive_rejected = 0
+    for study in range(studies):
+        weights = cluster_weights(problems, 400, study)
+        wrong = generator.random(len(groups)) < np.repeat(generator.random(problems), samples)
+        shared = np.repeat(generator.normal(size=problems), samples)
+        first, second = (shared + generator.normal(0, 0.5, len(groups)) for _ in range(2))
+        one = bootstrap_auroc(first, wrong, groups, weights)
+        interval = one.interval()
+        covered += interval.low <= 0.5 <= interval.high
+        difference = one.minus(bootstrap_auroc(second, wrong, groups, weights))
+        rejected += difference.p_value() < 0.05
+        # The same study as if every trace were a problem of its own: too sure of itself.
+        alone = cluster_weights(len(groups), 200, study)
+        naive = bootstrap_auroc(first, wrong, np.arange(len(groups)), alone).interval()
+        naive_rejected += not naive.low <= 0.5 <= naive.high
+    assert 0.90 <= covered / studies <= 1
+    assert rejected / studies <= 0.10
+    assert naive_rejected / studies > 0.12, "ignoring clusters rejects a true 0.5 far too often"

@@ -1,0 +1,1 @@
+"""Predicting which solutions are wrong, with the baselines and controls that keep it honest."""
