@@ -9,6 +9,11 @@ from dataclasses import dataclass
 from rg_helpers.course.claims import Claim, ClaimProblem
 
 FAMILY = "{arithmetic,deduction,program}"
+COMPARED = (  # what `rgh compare` measures beside the attention graphs of `rgh edges`
+    "value_norms,rollout,flow,receiver_heads,attention_gradient,relevance,input_gradient,"
+    "integrated_gradients,similarity,cka,shared_neurons,linear_predictability,intervention,"
+    "premise_replacement,cluster,text,lightweight"
+)
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,21 @@ FORMS = (
     ),
     ClaimForm(
         "bench.step_attention.{cpu,gpu}.*.{time_vs_sdpa,speedup_vs_eager,extra_memory_vs_eager}"
+    ),
+    # Not due yet. To make the ids of a form due, name the command that measures them.
+    ClaimForm(f"edges.{{{COMPARED}}}.{FAMILY}.{{auroc,ap,f1}}", command=None),  # rgh compare
+    ClaimForm(
+        "bench.gradient_graph.cpu.time_vs_forward_backward",
+        command=None,  # python benchmarks/gradient_graph.py
+    ),
+    ClaimForm("bench.gradient_graph.gpu.time_vs_forward_backward"),
+    ClaimForm(
+        "bench.features.speedup_vs_networkx",
+        command=None,  # python benchmarks/features.py
+    ),
+    ClaimForm(
+        f"lightweight.{FAMILY}.{{edge_recovery_share,overhead}}",
+        command=None,  # python benchmarks/lightweight.py
     ),
     ClaimForm("course.minutes.cpu", "rgh run --force --jobs 2 --record"),
     ClaimForm("course.minutes.{gpu,hub}"),

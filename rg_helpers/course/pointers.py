@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,13 @@ def _load(path: Path) -> Any:
         raise ValueError(f"{path.name}: claims are read from .json, .csv or .parquet files")
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist: run the command that writes it first")
+    state = path.stat()
+    return _rows(path.resolve(), state.st_mtime_ns, state.st_size)
+
+
+@lru_cache(maxsize=4)
+def _rows(path: Path, changed: int, size: int) -> list[Any]:
+    """Return a table's rows; many claims point into one file, which is read once per state."""
     import pandas
 
     table = pandas.read_csv(path) if path.suffix == ".csv" else pandas.read_parquet(path)

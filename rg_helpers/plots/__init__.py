@@ -5,6 +5,7 @@ it in a notebook together with its text alternative.
 """
 
 from rg_helpers.plots.arcs import draw_mirrored_arcs
+from rg_helpers.plots.comparison import draw_agreement, draw_comparison
 from rg_helpers.plots.heads import draw_all_heads, draw_head_scores, draw_parts
 from rg_helpers.plots.heatmaps import draw_head_grid, draw_step_heatmap
 from rg_helpers.plots.intervals import draw_accuracy_by_operations, draw_intervals
@@ -24,7 +25,9 @@ __all__ = [
     "KIND_STYLES",
     "PALETTE",
     "draw_accuracy_by_operations",
+    "draw_agreement",
     "draw_all_heads",
+    "draw_comparison",
     "draw_head_grid",
     "draw_head_scores",
     "draw_intervals",

@@ -12,6 +12,7 @@ from __future__ import annotations
 COMMANDS: tuple[str, ...] = (
     "run",
     "edges",
+    "compare",
     "report",
     "put_back",
     "claims",

@@ -1,0 +1,81 @@
+"""The controls that stand beside every method, as flat weights in the order of `Pairs`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from rg_helpers.comparison.drawn import Drawn, Variant
+from rg_helpers.comparison.pairs import Pairs
+from rg_helpers.edge_recovery import Candidates, best_threshold
+from rg_helpers.graphs.controls import (
+    PositionOnly,
+    previous_step_graph,
+    random_graph,
+    rewired_graph,
+)
+from rg_helpers.graphs.methods import FitData
+from rg_helpers.graphs.step_graph import StepGraph
+from rg_helpers.traces import Trace
+
+CONTROLS = ("previous_step", "position_only", "random")
+REWIRED = "rewired"  # of the method's own graph, so every method has another one
+
+
+def draw_controls(
+    traces: Sequence[Trace], fit: FitData, indices: Sequence[int], seed: int = 0
+) -> Drawn:
+    """Draw the controls that see no content: they read node kinds and positions alone."""
+    position = PositionOnly.fit(fit.gold)
+    ways = {
+        "previous_step": previous_step_graph,
+        "position_only": position.graph,
+        "random": lambda graph: random_graph(graph, seed),
+    }
+    choices = {
+        "position_only": f"counted on {len(fit.gold)} other graphs",
+        "random": f"seed {seed}",
+    }
+    pairs, fit_pairs = Pairs.of(traces), Pairs.of(fit.traces)
+    gold = Candidates.of(fit.gold, [trace.problem_id for trace in fit.traces])
+    where = fit_pairs.where(gold, range(len(fit.traces)))
+    blank, fit_blank = [_blank(trace) for trace in traces], [_blank(trace) for trace in fit.traces]
+    variants, weights = [], []
+    for name, way in ways.items():
+        on_fit = fit_pairs.read([way(graph).weights for graph in fit_blank])
+        threshold = best_threshold(on_fit[where], gold.labels)
+        variants.append(Variant(name, name, choices.get(name, ""), threshold))
+        weights.append(pairs.read([way(graph).weights for graph in blank]))
+    return Drawn(tuple(variants), np.stack(weights), tuple(indices), 0.0)
+
+
+def rewired(
+    weights: np.ndarray, pairs: Pairs, traces: Sequence[Trace], seed: int = 0
+) -> np.ndarray:
+    """Rewire a method's own graphs (pairs,): same row and column sums, other partners.
+
+    Only written rows take part; who is read often stays known, who reads whom is shuffled.
+    """
+    matrices = []
+    for trace, matrix in zip(traces, square(weights, pairs), strict=True):
+        graph = StepGraph(matrix, trace.kinds, trace.texts, "drawn", "", trace.trace_id)
+        matrices.append(rewired_graph(graph, seed, keep="strength").weights)
+    return pairs.read(matrices)
+
+
+def square(weights: np.ndarray, pairs: Pairs) -> list[np.ndarray]:
+    """Turn flat weights (pairs,) back into one float32 (nodes, nodes) a trace."""
+    bounds = np.searchsorted(pairs.graphs, np.arange(len(pairs.nodes) + 1))
+    matrices = []
+    for number, nodes in enumerate(pairs.nodes):
+        part = slice(bounds[number], bounds[number + 1])
+        matrix = np.zeros((nodes, nodes), dtype=np.float32)
+        matrix[pairs.targets[part], pairs.sources[part]] = weights[part]
+        matrices.append(matrix)
+    return matrices
+
+
+def _blank(trace: Trace) -> StepGraph:
+    nodes = len(trace.nodes)
+    return StepGraph(np.zeros((nodes, nodes)), trace.kinds, trace.texts, "", "", trace.trace_id)
