@@ -159,11 +159,11 @@ def tap_step_attention(
     tap = make_tap(
         table, wanted, token_rows, route, base.training and checkpoints_activations(base)
     )
-    former = _implementations(modules)
+    former = attention_implementations(modules)
     try:
         base.set_attn_implementation(IMPLEMENTATION)
         if base.config._attn_implementation != IMPLEMENTATION:
-            raise ValueError(_no_hook(base))
+            raise ValueError(no_hook(base))
         _TAPS.update(dict.fromkeys(modules, tap))
         yield tap
     finally:
@@ -193,7 +193,7 @@ def served_model(model: nn.Module) -> PreTrainedModel:
             "in one causal sequence; use a decoder-only model (Llama, Qwen, Gemma, GPT-2, ...)"
         )
     if not inner._can_set_attn_implementation():
-        raise ValueError(_no_hook(inner))
+        raise ValueError(no_hook(inner))
     return inner
 
 
@@ -331,7 +331,7 @@ def _served_layer(
     return layer
 
 
-def _no_hook(model: nn.Module) -> str:
+def no_hook(model: nn.Module) -> str:
     return (
         f"{type(model).__name__} does not take its attention function from transformers' "
         "AttentionInterface (state-space, recurrent or old-style model): use one that does "
@@ -339,7 +339,7 @@ def _no_hook(model: nn.Module) -> str:
     )
 
 
-def _implementations(modules: list[nn.Module]) -> list[tuple[Any, str | dict | None]]:
+def attention_implementations(modules: list[nn.Module]) -> list[tuple[Any, str | dict | None]]:
     """Every configuration below the model with its attention implementation."""
     found: dict[int, Any] = {}
     waiting = [module.config for module in modules if isinstance(module, PreTrainedModel)]
