@@ -11,7 +11,7 @@ import sys
 from dataclasses import replace
 from typing import Any
 
-from rg_helpers.comparison.solutions import DISTRACTORS, OPERATIONS, fit_data
+from rg_helpers.comparison.solutions import DISTRACTORS, OPERATIONS, fit_data, fit_problems
 from rg_helpers.graphs.methods import Given, find_method
 from rg_helpers.language_model import load_model
 from rg_helpers.peak_memory import peak_extra_bytes
@@ -49,8 +49,9 @@ def measure_here(method: str, model: str, device: str, seed: int) -> dict[str, A
     sizes = {"operations": OPERATIONS[1], "distractors": DISTRACTORS[1], "split": "test"}
     long = [generate_problem(family, seed, **sizes) for family in FAMILIES]
     traces = sorted((gold_trace(problem, tokenizer) for problem in long), key=len)
-    problems = {problem.problem_id: problem for problem in long}
-    fit = fit_data(tokenizer, traces[-1].family, FIT_TRACES, seed)
+    small = fit_problems(traces[-1].family, FIT_TRACES, seed)
+    problems = {problem.problem_id: problem for problem in (*long, *small)}
+    fit = fit_data(tokenizer, small)
     given = Given(traces[-1:], loaded, tokenizer, fit, problems, batch_size=1, progress=False)
     fitted = way.prepare(given)
     way.scores(replace(given, traces=fit.traces[:1]), fitted)

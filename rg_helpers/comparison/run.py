@@ -28,6 +28,7 @@ from rg_helpers.comparison.solutions import (
     Solution,
     comparison_problems,
     fit_data,
+    fit_problems,
     judged,
     outcomes,
     readable,
@@ -139,9 +140,8 @@ def _compare_family(
 ) -> list[Row]:
     bar.set_postfix_str(f"{family}: solutions")
     solutions, counts = _solutions(place, family)
-    fit = fit_data(place.tokenizer, family, place.plan.fit_problems, place.plan.seed)
     bar.update()
-    sides = _Sides(place, family, solutions, fit)
+    sides = _Sides(place, family, solutions)
     rows = counts
     graphs: dict[str, tuple[Drawn, Pairs]] = {}
     for name, method in methods.items():
@@ -211,8 +211,12 @@ class _Side:
 class _Sides:
     """All solutions, and the thinned ones of slow methods; made when first asked for."""
 
-    def __init__(self, place: Place, family: str, solutions: list[Solution], fit: FitData) -> None:
-        self.place, self.family, self.solutions, self.fit = place, family, solutions, fit
+    def __init__(self, place: Place, family: str, solutions: list[Solution]) -> None:
+        self.place, self.family, self.solutions = place, family, solutions
+        problems = fit_problems(family, place.plan.fit_problems, place.plan.seed)
+        self.fit = fit_data(place.tokenizer, problems)
+        problems += [solution.problem for solution in solutions]
+        self.problems = {problem.problem_id: problem for problem in problems}
         self._made: dict[bool, _Side] = {}
 
     def side(self, slow: bool) -> _Side:
@@ -237,13 +241,12 @@ class _Sides:
         key = place.key(*DRAWING, *own, family=self.family, method=method.name)
         drawn = stages.load_drawn(stem, key)
         if drawn is None or drawn.indices != side.indices:
-            problems = {s.problem.problem_id: s.problem for s in self.solutions}
             given = Given(
                 side.traces,
                 place.model,
                 place.tokenizer,
                 side.fit,
-                problems,
+                self.problems,
                 progress=place.progress,
             )
             drawn = draw(method, given, side.indices)

@@ -80,11 +80,15 @@ class Solution:
         return StepGraph(weights, graph.kinds, graph.texts, edges, "", graph.trace_id)
 
 
-def fit_data(tokenizer: PreTrainedTokenizerFast, family: str, count: int, seed: int = 0) -> FitData:
-    """Return gold solutions of validation problems, which are never measured on."""
-    problems = generate_problems(
+def fit_problems(family: str, count: int, seed: int = 0) -> list[Problem]:
+    """Return validation problems, which are never measured on, to choose and fit on."""
+    return generate_problems(
         family, count, "validation", seed, operations=OPERATIONS, distractors=DISTRACTORS
     )
+
+
+def fit_data(tokenizer: PreTrainedTokenizerFast, problems: Sequence[Problem]) -> FitData:
+    """Return the gold solutions of problems, with their gold graphs."""
     return FitData(
         tuple(gold_trace(problem, tokenizer) for problem in problems),
         tuple(gold_graph(problem) for problem in problems),

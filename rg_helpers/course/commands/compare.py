@@ -44,7 +44,7 @@ SMOKE = {
 }  # fmt: skip
 CPU = {
     "problems": 260, "samples": 4, "fit_problems": 80, "slow_traces": 240, "slow_fit": 30,
-    "draws": 2000, "longest": None,
+    "draws": 4000, "longest": None,
 }  # fmt: skip
 GPU = CPU | {"problems": 500, "fit_problems": 150, "slow_traces": 1000, "slow_fit": 80}
 
@@ -107,8 +107,11 @@ def figure_rows(table: pandas.DataFrame) -> tuple[list[dict[str, Any]], dict[str
     """Return the rows and costs of `plots.draw_comparison` from a comparison's table."""
     chosen = select(table, layer=CHOSEN, difficulty="all", reading="right")
     gaps = {(r.family, r.method): r for r in select(chosen, metric=GAP).itertuples()}
-    rows = []
+    rows, drawn_by = [], {}
     for r in select(chosen, metric="auroc").itertuples():
+        if not is_main(r.method, r.drawn_by):
+            continue
+        drawn_by[r.method] = r.drawn_by
         row = {name: getattr(r, name) for name in ("family", "method", "value", "low", "high")}
         gap = gaps.get((r.family, r.method))
         if gap is not None:
@@ -116,7 +119,15 @@ def figure_rows(table: pandas.DataFrame) -> tuple[list[dict[str, Any]], dict[str
             row["above"] = gap.value > 0 and gap.p_holm < ABOVE
         rows.append(row)
     times = select(table, metric="ms_per_trace").groupby("method")["value"].mean()
-    return rows, {name: float(value) for name, value in times.items()}
+    return rows, {name: float(times[by]) for name, by in drawn_by.items() if by in times}
+
+
+def is_main(name: str, drawn_by: str) -> bool:
+    """Say whether a graph stands for its method: under its own name, or from its best few heads.
+
+    Of attention all reductions are shown, since they are what is commonly used.
+    """
+    return name in (drawn_by, f"{drawn_by}_few") or drawn_by == "attention"
 
 
 def alt_text(rows: Sequence[dict[str, Any]]) -> str:
@@ -139,14 +150,11 @@ def alt_text(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def claims_of(table: pandas.DataFrame, path: Path) -> Iterator[Claim]:
-    """Yield the claims that the table supports: recovery on right traces by each method.
-
-    A method with heads is claimed with its best head and with its best few.
-    """
+    """Yield the claims that the table supports: recovery on right traces by the main graphs."""
     origin = table.attrs["provenance"]
     kept = select(table, kind="method", layer=CHOSEN, difficulty="all", reading="right")
     for r in kept[kept["metric"].isin(METRIC_NAMES)].itertuples():
-        if r.method not in (r.drawn_by, f"{r.drawn_by}_few"):
+        if not is_main(r.method, r.drawn_by):
             continue
         where = pointer(family=r.family, method=r.method, reading="right", metric=r.metric)
         found = read_pointer(path, where)
