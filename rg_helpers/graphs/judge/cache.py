@@ -19,7 +19,10 @@ from rg_helpers.artefacts import sha256_of, write_json
 
 @dataclass(frozen=True)
 class JudgeReply:
-    """What a server answered: text, why it ended, in which format it was asked, tokens used."""
+    """What a server answered: text, why it ended, in which format it was asked, and the cost.
+
+    `seconds` is the time from asking to answer as measured here, retries and refusals included.
+    """
 
     content: str
     finish_reason: str = "stop"
@@ -27,6 +30,7 @@ class JudgeReply:
     model: str = ""
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    seconds: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("content", "finish_reason", "response_format", "model"):

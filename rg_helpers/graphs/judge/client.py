@@ -10,6 +10,7 @@ succeed as configured (`RuntimeError`: key, model name, address).
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import ModuleType
@@ -96,7 +97,7 @@ class JudgeClient:
 
         Raises `JudgeRequestError`, `ConnectionError` or `RuntimeError`; see the module.
         """
-        refusal = ""
+        refusal, begin = "", time.perf_counter()
         for level in range(self._level, len(FORMATS)):
             try:
                 completion = self._create(messages, response_format(FORMATS[level], nodes))
@@ -104,7 +105,7 @@ class JudgeClient:
                 refusal = str(error)
                 continue
             self._level = max(self._level, level)
-            return _reply(completion, FORMATS[level])
+            return _reply(completion, FORMATS[level], time.perf_counter() - begin)
         raise JudgeRequestError(
             f"the server refused the request in every format ({refusal}): check the model's name, "
             "its context length against the trace and max_tokens, and the request's fields"
@@ -164,7 +165,7 @@ def _import_openai() -> ModuleType:
     return openai
 
 
-def _reply(completion: Any, asked_as: str) -> JudgeReply:
+def _reply(completion: Any, asked_as: str, seconds: float) -> JudgeReply:
     """Read a completion; servers leave out or misspell fields, which the client lets pass."""
     try:
         choice = completion.choices[0]
@@ -179,6 +180,7 @@ def _reply(completion: Any, asked_as: str) -> JudgeReply:
             model=completion.model or "",
             prompt_tokens=getattr(usage, "prompt_tokens", None),
             completion_tokens=getattr(usage, "completion_tokens", None),
+            seconds=seconds,
         )
     except (AttributeError, TypeError, IndexError, ValueError) as error:
         raise JudgeRequestError(
@@ -188,4 +190,10 @@ def _reply(completion: Any, asked_as: str) -> JudgeReply:
 
 
 def _first_line(error: Exception, most: int = 300) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)[:most]
+    """Return what an error says, with the server's own words where the client leaves them out."""
+    said = next(iter(str(error).strip().splitlines()), type(error).__name__)
+    body = getattr(error, "body", None)
+    message = body.get("message") if isinstance(body, dict) else None
+    if body and not (isinstance(message, str) and message in said):
+        said = f"{said}: {' '.join(str(body).split())}"
+    return said[:most]

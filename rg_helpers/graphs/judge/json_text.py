@@ -54,7 +54,7 @@ def _search(
     """Look for the object inside prose, fences and thoughts."""
     visible = text.rpartition(_THOUGHT)[2]  # a thought may hold drafts of the object
     candidates = [found for found in _objects(visible) if any(key in found[0] for key in keys)]
-    if len({json.dumps(found, sort_keys=True) for found, _, _ in candidates}) > 1:
+    if any(not _equal(found, candidates[0][0]) for found, _, _ in candidates[1:]):
         return None, [("several_objects", f"{len(candidates)} different objects")]
     if candidates:
         found, faults, (start, end) = candidates[0]
@@ -67,6 +67,13 @@ def _search(
     if _unbalanced(visible):
         return None, [("truncated", f"it ends with {shown(visible[-30:])}")]
     return None, [("not_json", f"it starts with {shown(visible.strip()[:60])}")]
+
+
+def _equal(one: Any, other: Any) -> bool:
+    try:
+        return one == other
+    except RecursionError:  # nested too deeply to compare
+        return False
 
 
 def _objects(text: str) -> Iterator[tuple[dict[str, Any], list[Fault], tuple[int, int]]]:

@@ -56,9 +56,9 @@ def parse_reply(
         given = type(found["edges"]).__name__ if "edges" in found else "missing"
         reading.report("wrong_shape", f"edges must be a list, they are {given}")
         return ParsedReply(None, tuple(reading.problems))
-    if reading.is_shifted(found.get("nodes")):
+    if reading.is_shifted(found):
         last = len(trace.nodes)
-        reading.report("shifted_ids", f"ids 1 to {last} instead of 0 to {last - 1}")
+        reading.report("shifted_ids", f"it names {last} and never 0; ids are 0 to {last - 1}")
         return ParsedReply(None, tuple(reading.problems))
     roles = reading.read_roles(found.get("nodes"))
     edges = reading.read_edges(found["edges"])
@@ -83,12 +83,15 @@ class _Reading:
         if extra:
             self.report("unknown_field", f"{where} has {', '.join(map(shown, extra[:5]))}")
 
-    def is_shifted(self, nodes: Any) -> bool:
-        """Say whether the nodes are numbered 1 to N: then the edges are, too."""
-        if not isinstance(nodes, list):
-            return False
-        ids = {_integer(node.get("id"))[0] for node in nodes if isinstance(node, dict)}
-        return ids == set(range(1, len(self.trace.nodes) + 1))
+    def is_shifted(self, found: dict[str, Any]) -> bool:
+        """Say whether the ids seem to run from 1 to N: N is named somewhere, 0 nowhere."""
+        ids: set[int | None] = set()
+        for name, fields in (("nodes", ("id",)), ("edges", ("source", "target"))):
+            entries = found.get(name)
+            for entry in entries if isinstance(entries, list) else ():
+                if isinstance(entry, dict):
+                    ids |= {_integer(entry.get(field))[0] for field in fields}
+        return len(self.trace.nodes) in ids and 0 not in ids
 
     def node(self, value: Any, where: str) -> int | None:
         """Return the node that a value names, or None and a report."""

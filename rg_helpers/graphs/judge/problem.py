@@ -13,7 +13,7 @@ FATAL = {
     "not_json": "no JSON object with the expected keys can be read",
     "several_objects": "different JSON objects stand in one reply: which one is meant is unknown",
     "wrong_shape": "the JSON is no object, or it has no list of edges",
-    "shifted_ids": "the nodes are numbered from 1: every edge would be off by one",
+    "shifted_ids": "the ids seem to run from 1: every edge would be off by one",
     "no_edges": "no valid edge is left",
 }
 # The named part is left out or mended, the rest of the reply is used.
@@ -71,5 +71,10 @@ class JudgeProblem:
 
 def shown(value: object, most: int = 60) -> str:
     """Return a short printable form of a value that a model wrote, whatever it holds."""
-    text = ascii(value) if not isinstance(value, int) or abs(value) < 10**most else "a huge number"
+    if isinstance(value, int) and abs(value) >= 10**most:
+        return "a huge number"
+    try:
+        text = ascii(value)
+    except RecursionError:
+        return "a deeply nested value"
     return text if len(text) <= most else f"{text[: most - 3]}..."

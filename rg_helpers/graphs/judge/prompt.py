@@ -13,10 +13,11 @@ from rg_helpers.traces import Trace
 
 Message = dict[str, str]
 
-_EXAMPLE = {
-    "nodes": [{"id": 0, "role": "premise"}],
-    "edges": [{"source": 0, "target": 3, "relation": "supports", "weight": 1.0}],
-}
+# The dots keep it from being JSON: a model that repeats its instructions has not judged anything.
+_EXAMPLE = (
+    '{"nodes": [{"id": 0, "role": "premise"}, ...], '
+    '"edges": [{"source": 0, "target": 3, "relation": "supports", "weight": 1.0}, ...]}'
+)
 
 
 def judge_messages(trace: Trace) -> list[Message]:
@@ -53,5 +54,5 @@ def instructions() -> str:
         "from source (smaller number) to target (a step or the answer); at most one edge for two "
         f"nodes; skip what another edge already carries. Relations:\n{relations}\n"
         "weight: how much the target needs the source, 0 to 1.\n"
-        f"\nReply with one JSON object and nothing else, such as\n{json.dumps(_EXAMPLE)}"
+        f"\nReply with one JSON object and nothing else, in this form:\n{_EXAMPLE}"
     )
