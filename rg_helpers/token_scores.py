@@ -21,7 +21,7 @@ from sacrebleu.metrics import BLEU
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel
 
-from rg_helpers.pretraining_data import IGNORED, collate
+from rg_helpers.pretraining_data import collate
 from rg_helpers.traces import Trace, check_positions
 
 
@@ -197,18 +197,19 @@ def summarise(scores: TokenScores) -> dict[str, Any]:
 def _score_batch(model: PreTrainedModel, traces: Sequence[Trace]) -> list[TokenScores]:
     width = max(len(trace) for trace in traces)
     examples = [(list(trace.token_ids), trace.prompt_tokens) for trace in traces]
-    tokens, labels = collate(examples, width, pad=0)  # any id: nothing real looks at padding
-    tokens, targets = tokens.to(model.device), labels[:, 1:].to(model.device)
-    logits = model(input_ids=tokens, use_cache=False).logits[:, :-1].float()
-    log_probabilities = logits.log_softmax(-1)
-    entropies = -(log_probabilities.exp() * log_probabilities).nan_to_num().sum(-1)
-    chosen = log_probabilities.gather(-1, targets.clamp(min=0)[..., None])[..., 0]
-    kept = targets != IGNORED
-    arrays = (targets, chosen, entropies, log_probabilities.argmax(-1))
-    return [
-        TokenScores(*(array[row][kept[row]].cpu().numpy() for array in arrays))
-        for row in range(len(traces))
-    ]
+    tokens, _ = collate(examples, width, pad=0)  # any id: nothing real looks at padding
+    batch = model(input_ids=tokens.to(model.device), use_cache=False).logits
+    scores = []
+    for trace, row, logits in zip(traces, tokens, batch, strict=True):
+        # Copies of one solution's logits at a time: a vocabulary may have 100,000 entries.
+        start, end = trace.prompt_tokens, len(trace)
+        targets = row[start:end].to(model.device)
+        log_probabilities = logits[start - 1 : end - 1].float().log_softmax(-1)
+        entropies = -(log_probabilities.exp() * log_probabilities).nan_to_num().sum(-1)
+        chosen = log_probabilities.gather(-1, targets[:, None])[:, 0]
+        arrays = (targets, chosen, entropies, log_probabilities.argmax(-1))
+        scores.append(TokenScores(*(array.cpu().numpy() for array in arrays)))
+    return scores
 
 
 @functools.cache
