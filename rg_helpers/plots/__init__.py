@@ -18,6 +18,7 @@ from rg_helpers.plots.style import (
     show,
     use_course_style,
 )
+from rg_helpers.plots.walks import draw_alignment, draw_walk
 
 __all__ = [
     "EDGE_STYLES",
@@ -26,6 +27,7 @@ __all__ = [
     "PALETTE",
     "draw_accuracy_by_operations",
     "draw_agreement",
+    "draw_alignment",
     "draw_all_heads",
     "draw_comparison",
     "draw_head_grid",
@@ -35,6 +37,7 @@ __all__ = [
     "draw_parts",
     "draw_reasoning_graph",
     "draw_step_heatmap",
+    "draw_walk",
     "show",
     "use_course_style",
 ]
