@@ -143,7 +143,7 @@ def lightweight_scores(
         tapped = tap_step_attention(model, node_ids, layers=layers, make_tap=make)
         with tapped as tap, contextlib.suppress(_EnoughLayers):
             base(input_ids=input_ids, attention_mask=mask, use_cache=False)
-        return _mean_of_normalised(tap)
+        return mean_of_normalised([mass for _, mass in sorted(tap.by_layer.items())])
 
     base = served_model(model).base_model
     return masses_of_traces(
@@ -271,10 +271,12 @@ def _hide(scores: torch.Tensor, at: torch.Tensor, mask: torch.Tensor | None) -> 
     return (scores + part).clamp(min=least)
 
 
-def _mean_of_normalised(tap: StepAttentionTap) -> torch.Tensor:
-    """Average all recorded heads, each with its rows below the diagonal scaled to one."""
-    recorded = [mass.float() for _, mass in sorted(tap.by_layer.items())]
-    masses = torch.cat([mass.to(recorded[0].device) for mass in recorded], dim=1)
-    below = masses.clamp(min=0).tril(-1)
+def mean_of_normalised(masses: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Average heads, each with its rows below the diagonal scaled to one: (batch, nodes, nodes).
+
+    `masses` are (batch, heads, nodes, nodes), one entry a layer; every head counts alike.
+    """
+    device = masses[0].device
+    below = torch.cat([mass.float().to(device) for mass in masses], dim=1).clamp(min=0).tril(-1)
     sums = below.sum(-1, keepdim=True)
     return torch.where(sums > 0, below / sums.clamp(min=1e-30), 0.0).mean(1)
