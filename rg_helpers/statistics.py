@@ -14,8 +14,10 @@ from typing import Any
 
 import numpy as np
 from scipy import stats
+from scipy.sparse import csr_matrix
 
 DRAWS = 10_000
+WINS_AT_ONCE = 8_000_000  # counts held at once while an AUROC is bootstrapped
 
 
 @dataclass(frozen=True)
@@ -264,14 +266,26 @@ def _checked(
 
 
 def _wins(scores: np.ndarray, labels: np.ndarray, clusters: np.ndarray, count: int) -> np.ndarray:
-    """Return wins (count, count) of each cluster's positives over each cluster's negatives."""
-    positive, owner = scores[labels], clusters[labels]
+    """Return wins (count, count) of each cluster's positives over each cluster's negatives.
+
+    Per level of the positives' scores it is counted how many negatives of each cluster lie below;
+    a negative at the very level counts one half. A block of clusters at a time bounds the memory.
+    """
+    levels, level = np.unique(scores[labels], return_inverse=True)
+    owners = csr_matrix(
+        (np.ones(len(level)), (clusters[labels], level)), shape=(count, len(levels))
+    )
+    negative, rival = scores[~labels], clusters[~labels]
+    reached = np.searchsorted(levels, negative, "left"), np.searchsorted(levels, negative, "right")
     wins = np.zeros((count, count))
-    for cluster, values in _by_cluster(scores[~labels], clusters[~labels], count):
-        values = np.sort(values)
-        below = np.searchsorted(values, positive, "left")
-        not_above = np.searchsorted(values, positive, "right")
-        wins[:, cluster] = np.bincount(owner, (below + not_above) / 2, minlength=count)
+    width = max(1, WINS_AT_ONCE // (len(levels) + 1))
+    for first in range(0, count, width):
+        columns = min(width, count - first)
+        mine = (rival >= first) & (rival < first + columns)
+        cells = [side[mine] * columns + rival[mine] - first for side in reached]
+        below = np.bincount(np.concatenate(cells), minlength=(len(levels) + 1) * columns)
+        below = below.reshape(-1, columns)[:-1].cumsum(axis=0) / 2
+        wins[:, first : first + columns] = owners @ below
     return wins
 
 
@@ -289,14 +303,6 @@ def _wins_within(
         wins += np.bincount(cell, outcome, minlength=count * count)
         compared += np.bincount(cell, minlength=count * count)
     return wins.reshape(count, count), compared.reshape(count, count)
-
-
-def _by_cluster(
-    values: np.ndarray, clusters: np.ndarray, count: int
-) -> list[tuple[int, np.ndarray]]:
-    order = np.argsort(clusters, kind="stable")
-    bounds = np.searchsorted(clusters[order], np.arange(count + 1))
-    return [(c, values[order[bounds[c] : bounds[c + 1]]]) for c in range(count)]
 
 
 def _divide(top: np.ndarray | float, bottom: np.ndarray | float) -> np.ndarray:

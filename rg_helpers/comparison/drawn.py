@@ -2,7 +2,7 @@
 
 A method with heads gives four graphs, as in `edge_recovery`: the best single head under its own
 name, the best few heads (`_few`), the mean (`_mean`) and the maximum (`_max`) of all. A method with
-layers gives the best layer and the mean. Each single layer is kept beside them for the table of
+layers gives the best layer. Each single layer is kept beside them for the table of
 layers. Whatever is chosen or fitted, thresholds included, comes from `fit`.
 """
 
@@ -122,8 +122,7 @@ def _parts(
     yield name, None, few[:1]
     if method.axes == "heads":
         yield f"{name}_few", None, few
-    yield f"{name}_mean", None, "mean"
-    if method.axes == "heads":
+        yield f"{name}_mean", None, "mean"
         yield f"{name}_max", None, "max"
     for layer in range(shape[0]):
         heads = [(layer, head) for head in range(shape[1])]

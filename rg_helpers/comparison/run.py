@@ -43,7 +43,14 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 REFERENCE = "intervention"  # what the other graphs' rankings are compared with
-SLOW = ("integrated_gradients", "premise_replacement")
+# Methods that draw a part of the traces, and which part of the plan says how many.
+SLOW = {
+    "input_gradient": "slow_traces",
+    "intervention": "slow_traces",
+    "intervention_total": "slow_traces",
+    "integrated_gradients": "slowest_traces",
+    "premise_replacement": "slowest_traces",
+}
 DRAWING = tuple(
     f"rg_helpers.{name}"
     for name in ("comparison.drawn", "comparison.pairs", "comparison.solutions", "edge_recovery")
@@ -53,13 +60,14 @@ MEASURING = ("rg_helpers.comparison.measured", "rg_helpers.comparison.stability"
 
 @dataclass(frozen=True)
 class Plan:
-    """The size of a comparison. Slow methods (`SLOW`) draw `slow_traces` of the traces."""
+    """The size of a comparison; methods in `SLOW` draw fewer traces, and fit on `slow_fit`."""
 
     problems: int
     samples: int
     temperature: float
     fit_problems: int
     slow_traces: int
+    slowest_traces: int
     slow_fit: int
     draws: int
     seed: int = 0
@@ -146,13 +154,13 @@ def _compare_family(
     graphs: dict[str, tuple[Drawn, Pairs]] = {}
     for name, method in methods.items():
         bar.set_postfix_str(f"{family}: {name}")
-        slow = name in SLOW
-        drawn = sides.draw(method, slow)
-        rows += sides.measure(method, drawn, slow)
+        side = sides.side(name)
+        drawn = sides.draw(method, side)
+        rows += sides.measure(method, drawn, side)
         rows.append(_time_row(method, drawn))
-        graphs[name] = drawn, sides.side(slow).pairs
+        graphs[name] = drawn, side.pairs
         bar.update()
-    rows += sides.side(False).controls.rows
+    rows += sides.side().controls.rows
     rows += _agreements(place, solutions, graphs, sides)
     bar.update()
     return [filled | {"family": family} for filled in rows]
@@ -217,25 +225,27 @@ class _Sides:
         self.fit = fit_data(place.tokenizer, problems)
         problems += [solution.problem for solution in solutions]
         self.problems = {problem.problem_id: problem for problem in problems}
-        self._made: dict[bool, _Side] = {}
+        self._made: dict[str, _Side] = {}
 
-    def side(self, slow: bool) -> _Side:
-        if slow not in self._made:
-            plan = self.place.plan
-            most = plan.slow_traces if slow else len(self.solutions)
+    def side(self, method: str = "") -> _Side:
+        """Return what `method` is measured on; without a name all solutions."""
+        plan, size = self.place.plan, SLOW.get(method, "")
+        if size not in self._made:
+            most = getattr(plan, size) if size else len(self.solutions)
             indices = tuple(thinned(self.solutions, most))
             chosen = [self.solutions[i] for i in indices]
             traces = [solution.trace for solution in chosen]
             pairs = Pairs.of(traces)
             found = readings(chosen, pairs, plan.draws, plan.seed)
-            fit = self.fit.first(plan.slow_fit) if slow else self.fit
+            fit = self.fit.first(plan.slow_fit) if size else self.fit
             drawn = draw_controls(traces, fit, indices, plan.seed)
             controls = measure_controls(drawn, found)
-            self._made[slow] = _Side(indices, traces, pairs, fit, found, controls, drawn)
-        return self._made[slow]
+            self._made[size] = _Side(indices, traces, pairs, fit, found, controls, drawn)
+        return self._made[size]
 
-    def draw(self, method: Method, slow: bool) -> Drawn:
-        place, side = self.place, self.side(slow)
+    def draw(self, method: Method, side: _Side) -> Drawn:
+        """Draw a method's graphs, or read them back."""
+        place = self.place
         stem = place.folder / self.family / f"drawn_{method.name}"
         own = (f"rg_helpers.graphs.{method.module}",) if method.module else ()
         key = place.key(*DRAWING, *own, family=self.family, method=method.name)
@@ -253,8 +263,9 @@ class _Sides:
             stages.save_drawn(stem, drawn, key)
         return drawn
 
-    def measure(self, method: Method, drawn: Drawn, slow: bool) -> list[Row]:
-        place, side = self.place, self.side(slow)
+    def measure(self, method: Method, drawn: Drawn, side: _Side) -> list[Row]:
+        """Measure a method's graphs, or read the rows back."""
+        place = self.place
         path = place.folder / self.family / f"rows_{method.name}.json"
         own = (f"rg_helpers.graphs.{method.module}",) if method.module else ()
         key = place.key(*DRAWING, *MEASURING, *own, family=self.family, method=method.name)
@@ -300,7 +311,7 @@ def _agreements(
     """Compare rankings with the interventions' and with each other's, and samples with samples."""
     plan = place.plan
     problem_ids = [solution.problem.problem_id for solution in solutions]
-    whole = sides.side(False)
+    whole = sides.side()
     everything = {**graphs, "": (whole.drawn_controls, whole.pairs)}
     ranked: dict[str, Ranked] = {}
     variants: dict[str, tuple[Variant, str]] = {}

@@ -254,12 +254,13 @@ def _text(given: Given, fitted: Any) -> list[np.ndarray]:
     return _function("text", "text_scores")(given.traces, progress=given.progress, **given.options)
 
 
-def _fitted(module: str, fit: str, score: str) -> dict[str, Callable]:
+def _fitted(module: str, fit: str, score: str, with_gold: bool = False) -> dict[str, Any]:
     """Call a method file's `fit(model, traces, ...)`, then `score(model, traces, fitted, ...)`."""
 
     def prepare(given: Given) -> Any:
         how = {"batch_size": given.batch_size, "progress": given.progress}
-        return _function(module, fit)(given.model, given.fit.traces, **how, **given.options)
+        known = (given.fit.traces, given.fit.gold) if with_gold else (given.fit.traces,)
+        return _function(module, fit)(given.model, *known, **how, **given.options)
 
     def scores(given: Given, fitted: Any) -> list[np.ndarray]:
         how = {"batch_size": given.batch_size, "progress": given.progress}
@@ -338,6 +339,41 @@ METHODS: dict[str, Method] = {
             "Chefer et al. 2021, arXiv 2103.15679, equation 6",
             _plain("gradient", "relevance_scores"),
             module="gradient",
+        ),
+        Method(
+            "input_gradient",
+            "how a step's log-probability depends on the embeddings of an earlier node",
+            "Simonyan et al. 2014, arXiv 1312.6034; times input: Shrikumar et al. 2017",
+            _plain("input_gradient", "input_gradient_scores"),
+            module="input_gradient",
+        ),
+        Method(
+            "integrated_gradients",
+            "input x gradient averaged on the way from a blank input",
+            "Sundararajan et al. 2017, arXiv 1703.01365",
+            _plain("input_gradient", "integrated_gradients_scores"),
+            module="input_gradient",
+        ),
+        Method(
+            "intervention",
+            "how a step's predictions change when it alone cannot look at a node",
+            "Bogdan et al. 2025, arXiv 2506.19143 (attention suppression)",
+            _plain("intervention", "intervention_scores"),
+            module="intervention",
+        ),
+        Method(
+            "intervention_total",
+            "how a step's predictions change when nothing after a node can look at it",
+            "Bogdan et al. 2025, arXiv 2506.19143 (attention suppression)",
+            _plain("intervention", "intervention_scores", effect="total"),
+            module="intervention",
+        ),
+        Method(
+            "lightweight",
+            "attention of the fewest layers and heads that do nearly as well",
+            "this course; heads chosen on fit traces",
+            **_fitted("lightweight", "fit_lightweight", "lightweight_scores", with_gold=True),
+            module="lightweight",
         ),
         Method(
             "cluster",

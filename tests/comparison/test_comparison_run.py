@@ -20,7 +20,14 @@ from rg_helpers.language_model import new_course_model
 from rg_helpers.problems import generate_problem, generate_problems
 
 PLAN = Plan(
-    problems=14, samples=3, temperature=1.0, fit_problems=8, slow_traces=12, slow_fit=4, draws=200
+    problems=14,
+    samples=3,
+    temperature=1.0,
+    fit_problems=8,
+    slow_traces=20,
+    slowest_traces=8,
+    slow_fit=4,
+    draws=200,
 )
 METHODS = {
     "planted": method("planted", claimed),
