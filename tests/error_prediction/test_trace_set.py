@@ -13,7 +13,7 @@ from rg_helpers.error_prediction.problem_record import problem_from_record, prob
 from rg_helpers.error_prediction.trace_set import TraceSet, load_trace_set
 from rg_helpers.problems import FAMILIES, check_solution, generate_problems, plant_error
 from rg_helpers.tokenizer import build_tokenizer
-from rg_helpers.traces import gold_trace, trace_from_text, write_traces
+from rg_helpers.traces import trace_from_text, write_traces
 
 TOKENIZER = build_tokenizer()
 PROBLEMS = [p for family in FAMILIES for p in generate_problems(family, 4, seed=1)]
