@@ -17,6 +17,7 @@ COMMANDS: tuple[str, ...] = (
     "put_back",
     "claims",
     "accuracy",
+    "traces",
     "pretrain",
     "poster",
 )

@@ -1,0 +1,190 @@
+"""Sample several solutions a problem, right and wrong ones, labelled by the checker.
+
+Every line of the JSONL file holds a whole trace: tokens, nodes, labels and the problem itself, so
+it can be judged again or read by another model. The temperature is chosen on validation problems
+so that both classes are frequent (nearest to half wrong), unless one is given. What was sampled is
+kept part by part: a run that was stopped goes on where it was. Beside the file stands a JSON file
+that says how it was made and what it holds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from collections import Counter
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rg_helpers.accuracy import HARDEST
+from rg_helpers.artefacts import provenance, read_json, sha256_of, write_json
+from rg_helpers.comparison.stages import key_of, model_hash, source_hash
+from rg_helpers.course.folders import repository
+from rg_helpers.error_prediction.collect import Sampling, collect_traces
+from rg_helpers.error_prediction.labels import TARGETS
+from rg_helpers.error_prediction.sampling_temperature import TemperatureChoice
+from rg_helpers.error_prediction.trace_set import TraceSet
+from rg_helpers.language_model import COURSE, load_model
+from rg_helpers.problems import FAMILIES
+
+FEWEST_DISTRACTORS, MOST_DISTRACTORS = 1, 3
+SOURCE = "rg_helpers.error_prediction.collect"  # with all it imports: problems, checker, sampling
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `rgh traces`."""
+    parser.add_argument("--model", default=COURSE, help="course, a local folder or a hub id")
+    parser.add_argument("--families", nargs="+", default=list(FAMILIES), choices=FAMILIES)
+    parser.add_argument("--problems", type=int, default=250, help="problems a family")
+    parser.add_argument("--samples", type=int, default=4, help="solutions a problem")
+    parser.add_argument(
+        "--operations",
+        nargs=2,
+        type=int,
+        metavar=("FEWEST", "MOST"),
+        help="sizes of the problems (default: 2 to the end of the family's test range)",
+    )
+    parser.add_argument("--distractors", nargs=2, type=int, metavar=("FEWEST", "MOST"))
+    parser.add_argument("--temperature", type=float, help="default: chosen on validation problems")
+    parser.add_argument("--split", default="test", choices=("validation", "test"))
+    parser.add_argument("--max-new-tokens", type=int, help="longest solution (default: 512)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--out", type=Path, help="JSONL file (default: runs/traces/traces.jsonl)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run `rgh traces`; prints the choice of temperature and a table of what was sampled."""
+    out = arguments.out or repository() / "runs" / "traces" / "traces.jsonl"
+    if out.suffix == ".json":
+        raise ValueError(f"--out {out}: the traces are JSONL, name the file ....jsonl")
+    plans = [_plan(family, arguments) for family in dict.fromkeys(arguments.families)]
+    model, tokenizer = load_model(arguments.model, device=arguments.device)
+    key = key_of(
+        plans=[asdict(plan) for plan in plans],
+        model=model_hash(model),
+        vocabulary=sha256_of(tokenizer.backend_tokenizer.to_str()),
+        source=source_hash(SOURCE),
+    )
+    record_path = out.with_suffix(".json")
+    if out.exists():
+        if _made_with(record_path) != key:
+            raise ValueError(
+                f"{out} exists and was made with other settings, another model or another version: "
+                "give another --out, or delete it"
+            )
+        print(f"already there: {out}")
+        return 0
+    parts = out.with_name(f".{out.name}.{key[:12]}.parts")
+    collected, families = TraceSet((), ()), {}
+    for plan in plans:
+        found, choice = collect_traces(model, tokenizer, plan, parts)
+        families[plan.family] = _describe(plan, found, choice)
+        _print(plan.family, families[plan.family])
+        collected += found
+    command = f"rgh traces --model {arguments.model} --families {' '.join(families)}"
+    command += f" --problems {arguments.problems} --samples {arguments.samples}"
+    command += f" --split {arguments.split} --seed {arguments.seed}"
+    for name in ("operations", "distractors"):
+        if getattr(arguments, name):
+            command += f" --{name} {' '.join(map(str, getattr(arguments, name)))}"
+    if arguments.temperature is not None:
+        command += f" --temperature {arguments.temperature:g}"
+    if arguments.max_new_tokens is not None:
+        command += f" --max-new-tokens {arguments.max_new_tokens}"
+    # The record first: traces without it would be taken for somebody else's file.
+    write_json(
+        record_path,
+        {
+            "what": "sampled solutions, labelled by the checker",
+            "key": key,
+            "model": str(arguments.model),
+            "provenance": provenance(command, arguments.seed),
+            "families": families,
+        },
+    )
+    collected.save(out)
+    for left in out.parent.glob(f".{out.name}.*.parts"):
+        shutil.rmtree(left, ignore_errors=True)
+    print(f"written: {out} ({len(collected)} traces) and {record_path.name}")
+    return 0
+
+
+def _plan(family: str, arguments: argparse.Namespace) -> Sampling:
+    hardest = HARDEST[family]
+    most = max(MOST_DISTRACTORS, hardest.distractors)
+    return Sampling(
+        family,
+        arguments.problems,
+        arguments.samples,
+        tuple(arguments.operations or (2, hardest.operations)),
+        tuple(arguments.distractors or (FEWEST_DISTRACTORS, most)),
+        split=arguments.split,
+        temperature=arguments.temperature,
+        seed=arguments.seed,
+        max_new_tokens=arguments.max_new_tokens,
+    )
+
+
+def _made_with(record_path: Path) -> str | None:
+    try:
+        return read_json(record_path)["key"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _describe(plan: Sampling, found: TraceSet, choice: TemperatureChoice) -> dict[str, Any]:
+    """Say what was asked for, which temperature served, and what the checker found."""
+    read = found.read
+    described: dict[str, Any] = {
+        "sampling": asdict(replace(plan, temperature=choice.temperature)),
+        "choice": choice.as_dict() if choice.rows else None,
+        "traces": len(found),
+        "problems": len(set(found.problem_ids.tolist())),
+        "status": found.status_counts,
+    }
+    for target in TARGETS:
+        errors = read.target(target)
+        described[target] = {
+            "share": float(errors.mean()) if len(read) else None,
+            "problems_with_both": _mixed_problems(errors, read.problem_ids),
+        }
+    described["first_errors"] = dict(
+        Counter(label.error_type for label in read.labels if label.error_type).most_common()
+    )
+    return described
+
+
+def _mixed_problems(errors: np.ndarray, problems: np.ndarray) -> int:
+    """Count the problems that have right and wrong solutions: only they compare within."""
+    return len(set(problems[errors].tolist()) & set(problems[~errors].tolist()))
+
+
+def _print(family: str, described: dict[str, Any]) -> None:
+    choice = described["choice"]
+    temperature = described["sampling"]["temperature"]
+    if choice:
+        measured = ", ".join(
+            f"{row['temperature']:g}: {row['wrong_share']:.0%} wrong of {row['read']} read"
+            for row in choice["rows"]
+        )
+        print(f"{family}: temperature {temperature:g} chosen ({choice['rule']}; {measured})")
+        if not choice["both_frequent"]:
+            print(
+                "  no temperature keeps both classes frequent: ask for harder or easier problems "
+                "(--operations, --distractors)"
+            )
+    else:
+        print(f"{family}: temperature {temperature:g} as given")
+    status = ", ".join(f"{count} {name}" for name, count in described["status"].items())
+    print(f"  {described['traces']} traces of {described['problems']} problems: {status}")
+    for target in TARGETS:
+        row = described[target]
+        if row["share"] is not None:
+            print(
+                f"  {target}: {row['share']:.1%} of those read; "
+                f"{row['problems_with_both']} problems have both classes"
+            )
+    print(f"  first errors: {described['first_errors']}")
