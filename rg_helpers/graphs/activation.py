@@ -93,10 +93,10 @@ def similarity_scores(
     batch_size: int | None = None,
     progress: bool = True,
 ) -> list[np.ndarray]:
-    """Return (1 + cosine) / 2 of every two nodes' states: float32 (states, nodes, nodes).
+    """Return max(0, cosine) of every two nodes' states: float32 (states, nodes, nodes).
 
-    Entries below the diagonal lie in [0, 1], 0.5 for states at right angles; state 0 are the
-    embeddings. `centre` is subtracted from all states first; without it see the trap above.
+    State 0 are the embeddings, so what it compares are words. `centre` is subtracted from all
+    states first; without it see the trap above.
     """
     scores = []
     for states in step_states(
@@ -104,7 +104,7 @@ def similarity_scores(
     ):
         if centre is not None:
             states = states - centre.chosen(len(states)).numpy()[:, None]
-        scores.append(np.tril((1 + cosines(states)) / 2, k=-1).astype(np.float32))
+        scores.append(np.tril(cosines(states).clip(min=0), k=-1).astype(np.float32))
     return scores
 
 

@@ -9,12 +9,17 @@ later node i is
 in nats. This is a cause, where attention is only association: attention suppression of Thought
 Anchors (Bogdan et al. 2025, arXiv 2506.19143), without its corrections for position.
 
-Two questions, two effects. "total" cuts j for everything that comes later, so it also counts what
-reached i by way of the states of steps between. "direct" cuts j for the positions that write i
-alone, everything else running as before: does i itself look at j? That is what an edge of the gold
-graph says, and the default. Both take one row of a batch a source, not one a pair: for "direct" the
-writing positions are put a second time behind the trace, where each node's copies see the untouched
-trace but not j, and nobody sees the copies of another node.
+Two questions, two effects:
+
+- "total" cuts j for everything that comes later. No node can pass on what it saw of j, so whatever
+  changes in i is all that i had of j in this text, by whatever route. It is the default: this is
+  the effect that suppression usually means, and it costs half of the other.
+- "direct" cuts j for the positions that write i alone, while everything else runs as before: does i
+  itself look at j? What the tokens between took over from j still reaches i.
+
+Both take one row of a batch a source, not one a pair. For "direct" the writing positions are put a
+second time behind the trace, where each node's copies see the untouched trace but not j, and nobody
+sees the copies of another node.
 """
 
 from __future__ import annotations
@@ -35,7 +40,7 @@ from rg_helpers.traces import Trace
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-Effect = Literal["direct", "total"]
+Effect = Literal["total", "direct"]
 MOST_ROWS = 32
 
 
@@ -43,7 +48,7 @@ def intervention_scores(
     model: PreTrainedModel,
     traces: Sequence[Trace],
     *,
-    effect: Effect = "direct",
+    effect: Effect = "total",
     batch_size: int | None = None,
     progress: bool = True,
 ) -> list[np.ndarray]:
@@ -54,8 +59,8 @@ def intervention_scores(
     memory allows). Raises `ValueError` for an unknown effect, and for traces without nodes or
     longer than the model's positions.
     """
-    if effect not in ("direct", "total"):
-        raise ValueError(f"effect={effect!r}: expected 'direct' or 'total'")
+    if effect not in ("total", "direct"):
+        raise ValueError(f"effect={effect!r}: expected 'total' or 'direct'")
     if batch_size is not None and batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
     check_traces(model, traces)
@@ -68,7 +73,7 @@ def intervention_graphs(
     model: PreTrainedModel,
     traces: Sequence[Trace],
     *,
-    effect: Effect = "direct",
+    effect: Effect = "total",
     batch_size: int | None = None,
     progress: bool = True,
 ) -> list[StepGraph]:

@@ -4,10 +4,11 @@ In every layer one linear map is fitted by ridge regression (Hoerl & Kennard 197
 of training traces, from source state x_j to target state y_i. On a new trace
 
     error[i, j] = |y_i - (b + W x_j)|^2,        null[i] = |y_i - mean y|^2,
-    score[i, j] = null[i] / (null[i] + error[i, j]) = 1 / (2 - R^2[i, j]),
+    score[i, j] = null[i] / error[i, j] = 1 / (1 - R^2[i, j]):
 
-which is one for a perfect prediction, 0.5 where the source says no more than the mean (R^2 = 0),
-and goes to zero for wild ones. Unlike a similarity it has a direction.
+how many times smaller the squared error is than that of always predicting the mean. It is one where
+the source says nothing (R^2 = 0), less for wild predictions, and at most `HIGHEST`. Unlike a
+similarity it has a direction.
 
 Fitted on all earlier -> later pairs the map learns what steps have in common; with `gold` only on
 pairs joined by a gold edge, so that it learns what a child takes from its parent.
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 RIDGE = 0.1
+HIGHEST = 1000.0  # a perfect prediction would count infinitely
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +96,7 @@ def linear_predictability_scores(
     batch_size: int | None = None,
     progress: bool = True,
 ) -> list[np.ndarray]:
-    """Return how well each source predicts each target: float32 (states, nodes, nodes) in [0, 1].
+    """Return how well each source predicts each target: float32 (states, nodes, nodes).
 
     State 0 are the embeddings. Premises and the question have rows too, although no map was
     fitted for them as targets.
@@ -149,9 +151,8 @@ def predictability(states: np.ndarray, fitted: LinearMaps) -> np.ndarray:
     null = (targets**2).sum(-1)[:, :, None]
     lengths = (predicted**2).sum(-1)[:, None, :]
     products = targets @ np.swapaxes(predicted, 1, 2)
-    error = np.maximum(null + lengths - 2 * products, 0)
-    total = null + error
-    return np.divide(null, total, out=np.zeros_like(total), where=total > 0)
+    error = np.maximum(null + lengths - 2 * products, null / HIGHEST)
+    return np.divide(null, error, out=np.zeros_like(error), where=error > 0)
 
 
 def _moments(states: Sequence[np.ndarray], chosen: Sequence[np.ndarray]) -> dict[str, np.ndarray]:

@@ -105,11 +105,11 @@ def test_effects_differ_only_where_a_step_lies_between():
 
 def test_graphs_and_refusals():
     model, traces = tiny_model("gpt2"), tiny_traces(2)
-    graph = intervention_graphs(model, traces, effect="total")[1]
+    graph = intervention_graphs(model, traces)[1]
     assert graph.method == "intervention"
     assert graph.choice.startswith("total effect")
     assert np.allclose(graph.weights[3:].sum(1), 1, atol=1e-4)
-    with pytest.raises(ValueError, match="'direct' or 'total'"):
+    with pytest.raises(ValueError, match="'total' or 'direct'"):
         intervention_scores(model, traces, effect="indirect")
     with pytest.raises(ValueError, match="batch_size"):
         intervention_scores(model, traces, batch_size=0)

@@ -7,6 +7,7 @@ import pytest
 from tiny_models import ARCHITECTURES, tiny_model, tiny_traces
 
 from rg_helpers.graphs.linear_predictability import (
+    HIGHEST,
     LinearMaps,
     fit_linear_maps,
     linear_predictability_graphs,
@@ -50,8 +51,8 @@ def test_equals_ridge_regression_on_the_list_of_pairs(from_gold):
                     target, source = tested[number][layer, i], tested[number][layer, j]
                     error = ((target - y0 - (source - x0) @ weights) ** 2).sum()
                     null = ((target - y0) ** 2).sum()
-                    expected = null / (null + error)
-                    assert found[number][layer, i, j] == pytest.approx(expected, abs=2e-3)
+                    expected = min(null / error, HIGHEST)
+                    assert found[number][layer, i, j] == pytest.approx(expected, rel=5e-3)
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
@@ -67,7 +68,7 @@ def test_every_architecture(name):
         assert np.isfinite(scores).all()
         assert not np.triu(scores).any()
         assert scores.min() >= 0
-        assert 0 < scores[:, 3:].max() <= 1
+        assert 0 < scores[:, 3:].max() <= HIGHEST
     assert model.training
 
 
@@ -79,10 +80,10 @@ def test_a_planted_map_is_a_perfect_prediction_in_one_direction_only():
     source, other = generator.normal(size=(2, 4))
     states = np.stack([source, other, source @ turn[0], np.zeros(4)])[None]
     scores = predictability(states, fitted)[0]
-    assert scores[2, 0] == pytest.approx(1)
-    assert scores[0, 2] < 0.9
-    assert scores[2, 1] < 0.9
-    assert scores[2, 3] == pytest.approx(0.5), "a source that predicts the mean has R^2 = 0"
+    assert scores[2, 0] == pytest.approx(HIGHEST)
+    assert scores[0, 2] < 2
+    assert scores[2, 1] < 2
+    assert scores[2, 3] == pytest.approx(1), "a source that predicts the mean has R^2 = 0"
     assert scores[3].tolist() == [0, 0, 0, 0]
 
 
