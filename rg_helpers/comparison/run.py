@@ -49,7 +49,7 @@ SLOW = {
     "intervention": "slow_traces",
     "intervention_total": "slow_traces",
     "integrated_gradients": "slowest_traces",
-    "premise_replacement": "slowest_traces",
+    "premise_replacement": "slow_traces",
 }
 DRAWING = tuple(
     f"rg_helpers.{name}"

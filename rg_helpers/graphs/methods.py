@@ -10,15 +10,15 @@ heads, and what it needs. The methods themselves live in a file each; they are i
 from __future__ import annotations
 
 import difflib
-import warnings
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from importlib import import_module
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from rg_helpers.edge_recovery import GraphSet, best_heads
+from rg_helpers.graphs.method import NEEDS, Axes, FitData, Given, Method
+from rg_helpers.graphs.method_table import METHODS
 from rg_helpers.graphs.step_graph import StepGraph, normalise_rows
 from rg_helpers.traces import Trace
 
@@ -27,89 +27,21 @@ if TYPE_CHECKING:
 
     from rg_helpers.problems import Problem
 
-Axes = Literal["none", "layers", "heads"]
+__all__ = [
+    "METHODS",
+    "NEEDS",
+    "FitData",
+    "Given",
+    "Method",
+    "best_part",
+    "describe_part",
+    "draw_graphs",
+    "find_method",
+    "reduce_scores",
+]
+
 Part = Literal["mean", "max"] | Sequence[int] | Sequence[tuple[int, int]]
 MOST_HEADS = 4  # averaged when heads are chosen on fit traces
-NEEDS = {
-    "model": "pass model=..., for example load_model('course')[0]",
-    "tokenizer": "pass tokenizer=..., for example load_model('course')[1]",
-    "fit": "pass fit=FitData(traces, gold) of other problems than those drawn",
-    "problems": "pass problems=..., the problems the traces were written for",
-    "judge": "pass judge={'base_url': ..., 'model': ...}, an OpenAI-compatible server, or "
-    "judge={'cache': folder} with recorded replies",
-}
-
-
-@dataclass(frozen=True, eq=False)
-class FitData:
-    """Traces with gold graphs on which methods choose layers, heads, clusters and thresholds."""
-
-    traces: tuple[Trace, ...]
-    gold: tuple[StepGraph, ...]
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "traces", tuple(self.traces))
-        object.__setattr__(self, "gold", tuple(self.gold))
-        if len(self.traces) != len(self.gold) or not self.traces:
-            raise ValueError(
-                f"{len(self.traces)} fit traces and {len(self.gold)} gold graphs: give one graph "
-                "for each trace, and at least one"
-            )
-
-    def first(self, count: int) -> FitData:
-        """Return the first `count` of them, for methods that are slow."""
-        return FitData(self.traces[:count], self.gold[:count])
-
-
-@dataclass(frozen=True, eq=False)
-class Given:
-    """What a method may use: traces to draw, and whatever else its `needs` name."""
-
-    traces: Sequence[Trace]
-    model: PreTrainedModel | None = None
-    tokenizer: PreTrainedTokenizerFast | None = None
-    fit: FitData | None = None
-    problems: Mapping[str, Problem] = field(default_factory=dict)
-    judge: Mapping[str, Any] | None = None
-    batch_size: int | None = None
-    progress: bool = True
-    options: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Method:
-    """One way to draw graphs.
-
-    `score` returns raw scores as the method files do: a float32 array a trace, (nodes, nodes), with
-    `axes` "layers" (layers, nodes, nodes), with "heads" (layers, heads, nodes, nodes). `fit`, where
-    there is one, prepares it on training traces, and its result is handed to `score`.
-    """
-
-    name: str
-    meaning: str
-    source: str
-    score: Callable[[Given, Any], list[np.ndarray]]
-    needs: tuple[str, ...] = ("model",)
-    axes: Axes = "none"
-    fit: Callable[[Given], Any] | None = None
-    module: str = ""
-
-    def check(self, given: Given) -> None:
-        """Raise `ValueError` naming what is missing and where to get it."""
-        missing = [name for name in self.needs if not _has(given, name)]
-        if missing:
-            cures = "; ".join(NEEDS[name] for name in missing)
-            raise ValueError(f"method {self.name!r} needs {' and '.join(missing)}: {cures}")
-
-    def prepare(self, given: Given) -> Any:
-        """Fit what the method fits on `given.fit`; None where it fits nothing."""
-        self.check(given)
-        return None if self.fit is None else self.fit(given)
-
-    def scores(self, given: Given, fitted: Any = None) -> list[np.ndarray]:
-        """Return the raw scores of `given.traces`; `fitted` is what `prepare` returned."""
-        self.check(given)
-        return self.score(given, fitted)
 
 
 def find_method(name: str) -> Method:
@@ -217,186 +149,10 @@ def best_part(
 
 def _best_part(method: Method, given: Given, fitted: Any) -> Part:
     fit = given.fit
-    on_fit = Given(**{**vars(given), "traces": fit.traces})
+    on_fit = replace(given, traces=fit.traces)
     return best_part(fit, method.scores(on_fit, fitted), method.axes)
-
-
-def _has(given: Given, name: str) -> bool:
-    found = getattr(given, name)
-    return bool(found) if name == "problems" else found is not None
 
 
 def _sizes(shape: Sequence[int]) -> str:
     layers = f"{shape[0]} layers"
     return layers if len(shape) == 3 else f"{layers} x {shape[1]} heads"
-
-
-def _plain(module: str, function: str, **defaults: Any) -> Callable[[Given, Any], list[np.ndarray]]:
-    """Call `function(model, traces, ...)` of a method file; `defaults` are its options here."""
-
-    def score(given: Given, fitted: Any) -> list[np.ndarray]:
-        return _function(module, function)(
-            given.model,
-            given.traces,
-            batch_size=given.batch_size,
-            progress=given.progress,
-            **{**defaults, **given.options},
-        )
-
-    return score
-
-
-def _function(module: str, name: str) -> Callable[..., Any]:
-    return getattr(import_module(f"rg_helpers.graphs.{module}"), name)
-
-
-def _text(given: Given, fitted: Any) -> list[np.ndarray]:
-    return _function("text", "text_scores")(given.traces, progress=given.progress, **given.options)
-
-
-def _fitted(module: str, fit: str, score: str, with_gold: bool = False) -> dict[str, Any]:
-    """Call a method file's `fit(model, traces, ...)`, then `score(model, traces, fitted, ...)`."""
-
-    def prepare(given: Given) -> Any:
-        how = {"batch_size": given.batch_size, "progress": given.progress}
-        known = (given.fit.traces, given.fit.gold) if with_gold else (given.fit.traces,)
-        return _function(module, fit)(given.model, *known, **how, **given.options)
-
-    def scores(given: Given, fitted: Any) -> list[np.ndarray]:
-        how = {"batch_size": given.batch_size, "progress": given.progress}
-        return _function(module, score)(given.model, given.traces, fitted, **how)
-
-    return {"fit": prepare, "score": scores, "needs": ("model", "fit")}
-
-
-def _judge(given: Given, fitted: Any) -> list[np.ndarray]:
-    """Graphs of traces whose reply could not be used have no edges; a warning counts them."""
-    settings = {**given.judge, **given.options}
-    run = import_module("rg_helpers.graphs.judge").judge_graphs(
-        given.traces, progress=given.progress, **settings
-    )
-    if any(graph is None for graph in run.graphs):
-        warnings.warn(f"judge: {run.report()}", stacklevel=2)
-    sizes = [len(trace.nodes) for trace in given.traces]
-    return [
-        np.zeros((size, size), np.float32) if graph is None else graph.weights
-        for graph, size in zip(run.graphs, sizes, strict=True)
-    ]
-
-
-METHODS: dict[str, Method] = {
-    method.name: method
-    for method in (
-        Method(
-            "attention",
-            "how much a step's tokens attend to an earlier node",
-            "Vaswani et al. 2017, arXiv 1706.03762",
-            _plain("attention", "attention_masses"),
-            axes="heads",
-            module="attention",
-        ),
-        Method(
-            "value_norms",
-            "attention times the length of what it carries",
-            "Kobayashi et al. 2020, arXiv 2004.10102",
-            _plain("value_norms", "value_norms_scores"),
-            axes="heads",
-            module="value_norms",
-        ),
-        Method(
-            "rollout",
-            "attention followed through the layers below",
-            "Abnar & Zuidema 2020, arXiv 2005.00928",
-            _plain("rollout", "rollout_scores"),
-            axes="layers",
-            module="rollout",
-        ),
-        Method(
-            "flow",
-            "how much attention can pass to an earlier node, over all ways between",
-            "Abnar & Zuidema 2020, arXiv 2005.00928",
-            _plain("flow", "flow_scores"),
-            module="flow",
-        ),
-        Method(
-            "receiver_heads",
-            "attention of heads in which few nodes receive most, position taken out",
-            "Bogdan et al. 2025, arXiv 2506.19143",
-            **_fitted("receiver_heads", "fit_receiver_heads", "receiver_heads_scores"),
-            module="receiver_heads",
-        ),
-        Method(
-            "attention_gradient",
-            "attention times what it is worth to what the step writes",
-            "Chefer et al. 2021, arXiv 2103.15679",
-            _plain("gradient", "attention_gradient_scores", by_head=True),
-            axes="heads",
-            module="gradient",
-        ),
-        Method(
-            "relevance",
-            "attention x gradient carried through all layers",
-            "Chefer et al. 2021, arXiv 2103.15679, equation 6",
-            _plain("gradient", "relevance_scores"),
-            module="gradient",
-        ),
-        Method(
-            "input_gradient",
-            "how a step's log-probability depends on the embeddings of an earlier node",
-            "Simonyan et al. 2014, arXiv 1312.6034; times input: Shrikumar et al. 2017",
-            _plain("input_gradient", "input_gradient_scores"),
-            module="input_gradient",
-        ),
-        Method(
-            "integrated_gradients",
-            "input x gradient averaged on the way from a blank input",
-            "Sundararajan et al. 2017, arXiv 1703.01365",
-            _plain("input_gradient", "integrated_gradients_scores"),
-            module="input_gradient",
-        ),
-        Method(
-            "intervention",
-            "how a step's predictions change when it alone cannot look at a node",
-            "Bogdan et al. 2025, arXiv 2506.19143 (attention suppression)",
-            _plain("intervention", "intervention_scores"),
-            module="intervention",
-        ),
-        Method(
-            "intervention_total",
-            "how a step's predictions change when nothing after a node can look at it",
-            "Bogdan et al. 2025, arXiv 2506.19143 (attention suppression)",
-            _plain("intervention", "intervention_scores", effect="total"),
-            module="intervention",
-        ),
-        Method(
-            "lightweight",
-            "attention of the fewest layers and heads that do nearly as well",
-            "this course; heads chosen on fit traces",
-            **_fitted("lightweight", "fit_lightweight", "lightweight_scores", with_gold=True),
-            module="lightweight",
-        ),
-        Method(
-            "cluster",
-            "how near the k-means clusters of two nodes' states are",
-            "Topology of Reasoning 2025, arXiv 2506.05744",
-            **_fitted("clusters", "fit_clusters", "cluster_scores"),
-            module="clusters",
-        ),
-        Method(
-            "text",
-            "numbers, names and symbols that a step shares with earlier nodes",
-            "inverse document frequency: Sparck Jones 1972",
-            _text,
-            needs=(),
-            module="text",
-        ),
-        Method(
-            "judge",
-            "what a large model says follows from what",
-            "Zheng et al. 2023, arXiv 2306.05685 (LLM as a judge)",
-            _judge,
-            needs=("judge",),
-            module="judge.graph",
-        ),
-    )
-}
