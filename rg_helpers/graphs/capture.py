@@ -48,14 +48,27 @@ _CAPTURES: weakref.WeakKeyDictionary[nn.Module, AttentionCapture] = weakref.Weak
 
 @dataclass(eq=False)
 class _Layer:
-    """Queries (batch, heads, new, width) of every call, and the keys of all tokens so far."""
+    """Queries (batch, heads, new, width) of every call, and the keys of all tokens so far.
+
+    While the batch is being written both hold all heads as they come, since choosing at every token
+    would cost more than all the rest; `cut` keeps the chosen ones.
+    """
 
     heads: list[int]
     groups: list[int]
     scaling: float
     queries: list[torch.Tensor] = field(default_factory=list)
     keys: torch.Tensor | None = None
+    tokens: int = 0
     whole: bool = True  # False once keys were dropped (sliding windows)
+    done: bool = False
+
+    def cut(self) -> None:
+        """Keep the chosen heads' queries and keys alone, and let go of the model's cache."""
+        if not self.done and self.keys is not None:
+            self.queries = [torch.cat(self.queries, dim=2)[:, self.heads]]
+            self.keys = self.keys[:, self.groups]
+            self.done = True
 
 
 @dataclass(eq=False)
@@ -76,6 +89,7 @@ class AttentionCapture:
 
     def __init__(self, model: PreTrainedModel, chosen: Lightweight):
         self.chosen = chosen
+        self.layers = frozenset(layer for layer, _ in chosen.heads)
         self.missed = 0
         self._model = model
         self._batches: list[_Batch] = []
@@ -123,7 +137,8 @@ class AttentionCapture:
         if not self._batches:
             return
         kept = self._batches[-1].layers
-        if layer not in kept:
+        entry = kept.get(layer)
+        if entry is None:
             heads = [head for at, head in self.chosen.heads if at == layer]
             if max(heads) >= query.shape[1]:
                 raise ValueError(
@@ -131,20 +146,17 @@ class AttentionCapture:
                     "fit the choice on this model"
                 )
             per_group = query.shape[1] // key.shape[1]
-            kept[layer] = _Layer(heads, [head // per_group for head in heads], scaling)
-        entry = kept[layer]
-        entry.queries.append(query[:, entry.heads])
+            entry = kept[layer] = _Layer(heads, [head // per_group for head in heads], scaling)
+        entry.queries.append(query)
         entry.keys = key  # holds all earlier ones too: the cache hands them over at every call
-        entry.whole &= key.shape[2] == sum(part.shape[2] for part in entry.queries)
+        entry.tokens += query.shape[2]
+        entry.whole &= key.shape[2] == entry.tokens
 
     def finish(self) -> None:
-        """Let go of the model's cache: only the chosen heads' keys are kept."""
+        """Cut what the last batch left to the chosen heads."""
         for batch in self._batches[-1:]:
             for entry in batch.layers.values():
-                if entry.keys is not None and entry.groups:
-                    entry.queries = [torch.cat(entry.queries, dim=2)]
-                    entry.keys = entry.keys[:, entry.groups].clone()
-                    entry.groups = []
+                entry.cut()
 
     def _begin_or_go_on(self, begins: bool) -> None:
         (input_ids, mask), self._fed = self._fed, None
@@ -165,7 +177,7 @@ class AttentionCapture:
             by_start.setdefault(tuple(trace.token_ids[:START_TOKENS]), []).append(index)
         places: dict[int, tuple[int, int]] = {}
         for number, batch in enumerate(self._batches):
-            if len(batch.layers) < len({layer for layer, _ in self.chosen.heads}) or not all(
+            if batch.layers.keys() != self.layers or not all(
                 entry.whole for entry in batch.layers.values()
             ):
                 continue
@@ -259,7 +271,7 @@ def _attention(
             f"{type(module).__name__} cannot be captured (outside `capture_attention`, without a "
             "layer index, or with soft-capped scores): use lightweight_graphs on finished traces"
         )
-    if any(at == layer for at, _ in capture.chosen.heads):
+    if layer in capture.layers:
         capture.note(layer, query, key, query.shape[-1] ** -0.5 if scaling is None else scaling)
     return sdpa_attention_forward(
         module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **named
