@@ -4,8 +4,10 @@ A step graph is a DAG in text order, so cycles and strongly connected pieces are
 the metrics here are not. Two graphs are read: the "directed" one of the edges that `top_k` or
 `threshold` leaves, for everything that counts or follows edges, and the "full" weights for
 everything that adds them up. Premises and the question are the prompt, steps and the answer line
-are written. "The answer" is the last node of kind answer, or the last node of a trace that was cut
-off before it. Where there is nothing to average, divide or reach, the value is 0.
+are written. Only edges into written nodes count: attention also joins premises to earlier premises,
+but a premise follows from nothing and is not used by being read. "The answer" is the last node of
+kind answer, or the last node of a trace that was cut off before it. Where there is nothing to
+average, divide or reach, the value is 0.
 """
 
 from __future__ import annotations
@@ -52,7 +54,7 @@ DAG_FEATURES = feature_table(
         ("redundant_edge_share", "share of edges that a longer path makes superfluous", _D,
          "Aho, Garey & Ullman 1972 (transitive reduction)"),
         ("log_paths_to_answer", "log of one plus the number of paths from premises to the answer",
-         _D, _NEW, "paths that touch the prompt only where they start"),
+         _D, _NEW),
         ("row_entropy_mean", "mean entropy of a written node's weights over its sources, in nats",
          _F, _ENTROPY),
         ("row_entropy_max", "entropy of the least decided written node", _F, _ENTROPY),
@@ -103,6 +105,11 @@ def dag_metrics(stack: GraphStack) -> dict[str, np.ndarray]:
     return {name: np.asarray(metrics[name], dtype=np.float64) for name in DAG_FEATURES}
 
 
+def used_edges(stack: GraphStack) -> np.ndarray:
+    """Return the kept edges whose target is written, bool (graphs, nodes, nodes)."""
+    return stack.edges & stack.of_kind("step", "answer")[:, :, None]
+
+
 def answer_nodes(stack: GraphStack) -> np.ndarray:
     """Return each graph's answer: its last node of kind answer, else its last node; (graphs,)."""
     is_answer = stack.of_kind("answer")
@@ -138,7 +145,7 @@ def _reach(edges: np.ndarray) -> np.ndarray:
 
 
 def _shape(stack: GraphStack, answer: np.ndarray) -> dict[str, np.ndarray]:
-    edges, premises = stack.edges, stack.of_kind("premise")
+    edges, premises = used_edges(stack), stack.of_kind("premise")
     written = stack.of_kind("step", "answer")
     depth = np.zeros((len(stack), stack.nodes))
     distance = np.where(premises, 0, np.inf)
@@ -148,8 +155,7 @@ def _shape(stack: GraphStack, answer: np.ndarray) -> dict[str, np.ndarray]:
         depth[:, node] = np.where(sources, depth[:, :node] + 1, 0).max(1)
         nearest = np.where(sources, distance[:, :node] + 1, np.inf).min(1)
         distance[:, node] = np.minimum(distance[:, node], nearest)
-        arriving = (sources * paths[:, :node]).sum(1)
-        paths[:, node] = np.where(written[:, node], arriving, paths[:, node])
+        paths[:, node] += (sources * paths[:, :node]).sum(1)
     deepest = stack.maximum(depth)
     levels = (depth[:, :, None] == np.arange(stack.nodes)) & stack.present[:, :, None]
     grounded = written & np.isfinite(distance)
@@ -168,7 +174,7 @@ def _shape(stack: GraphStack, answer: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _use(stack: GraphStack, answer: np.ndarray) -> dict[str, np.ndarray]:
-    edges, premises, steps = stack.edges, stack.of_kind("premise"), stack.of_kind("step")
+    edges, premises, steps = used_edges(stack), stack.of_kind("premise"), stack.of_kind("step")
     written = stack.of_kind("step", "answer")
     unused = ~edges.any(1)
     reach = _reach(edges)
@@ -191,7 +197,8 @@ def _use(stack: GraphStack, answer: np.ndarray) -> dict[str, np.ndarray]:
 def _fans(stack: GraphStack) -> dict[str, np.ndarray]:
     written = stack.of_kind("step", "answer")
     givers = stack.present & ~stack.of_kind("answer")
-    fan_in, fan_out = stack.edges.sum(2), stack.edges.sum(1)
+    edges = used_edges(stack)
+    fan_in, fan_out = edges.sum(2), edges.sum(1)
     return {
         "fan_in_mean": stack.mean(fan_in, written),
         "fan_in_max": stack.maximum(fan_in, written),

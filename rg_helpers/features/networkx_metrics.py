@@ -120,12 +120,13 @@ def networkx_metrics(stack: GraphStack) -> dict[str, np.ndarray]:
     """Return every feature of `NETWORKX_FEATURES` as float64 (graphs,)."""
     adjacency = stack.undirected
     found = hop_paths(adjacency)
+    members, components = _largest_component(found, stack.present)
     metrics = {
-        **_sizes(stack, found),
+        **_sizes(stack, members, components),
         **_degrees(stack),
         **_triangles(stack),
-        **_paths(stack, found),
-        **_centralities(stack, found),
+        **_paths(stack, found, members),
+        **_centralities(stack, found, members),
     }
     degree, nodes = metrics["avg_degree"], np.maximum(metrics["n_nodes"], 2)
     expected_clustering = degree / (nodes - 1)
@@ -146,10 +147,9 @@ def _largest_component(found: HopPaths, present: np.ndarray) -> tuple[np.ndarray
     return members, (first & present).sum(1)
 
 
-def _sizes(stack: GraphStack, found: HopPaths) -> dict[str, np.ndarray]:
+def _sizes(stack: GraphStack, members: np.ndarray, components: np.ndarray) -> dict[str, np.ndarray]:
     nodes = stack.sizes.astype(np.float64)
     edges = stack.edges.sum((1, 2)).astype(np.float64)
-    members, components = _largest_component(found, stack.present)
     loops = edges - nodes + components
     cores = core_numbers(stack.undirected)
     nothing = np.zeros(len(stack))
@@ -228,8 +228,7 @@ def _triangles(stack: GraphStack) -> dict[str, np.ndarray]:
     }
 
 
-def _paths(stack: GraphStack, found: HopPaths) -> dict[str, np.ndarray]:
-    members, _ = _largest_component(found, stack.present)
+def _paths(stack: GraphStack, found: HopPaths, members: np.ndarray) -> dict[str, np.ndarray]:
     count = members.sum(1)
     inside = members[:, :, None] & members[:, None, :]
     hops = np.where(inside, found.hops, 0)
@@ -244,9 +243,8 @@ def _paths(stack: GraphStack, found: HopPaths) -> dict[str, np.ndarray]:
     }
 
 
-def _centralities(stack: GraphStack, found: HopPaths) -> dict[str, np.ndarray]:
+def _centralities(stack: GraphStack, found: HopPaths, members: np.ndarray) -> dict[str, np.ndarray]:
     adjacency, present = stack.undirected, stack.present
-    members, _ = _largest_component(found, present)
     others = stack.sizes[:, None] - 1
     pairs = others * (others - 1)
     reached = np.isfinite(found.hops)

@@ -19,17 +19,12 @@ LEAST_WEIGHT = 1e-3
 class HopPaths:
     """`hops` (inf where there is no path) and number of shortest `paths`, from row to column.
 
-    `levels[l]` is 1 where there are exactly l hops, else 0. All float64 (graphs, nodes, nodes).
+    Both float64 (graphs, nodes, nodes); `farthest` is the largest finite number of hops.
     """
 
     hops: np.ndarray
     paths: np.ndarray
-    levels: tuple[np.ndarray, ...]
-
-    @property
-    def farthest(self) -> int:
-        """Return the largest finite number of hops."""
-        return len(self.levels) - 1
+    farthest: int
 
 
 def lengths_of_weights(weights: np.ndarray) -> np.ndarray:
@@ -48,21 +43,22 @@ def hop_paths(adjacency: np.ndarray) -> HopPaths:
     `adjacency` float64 (graphs, nodes, nodes) of 0 and 1, symmetric.
     """
     identity = np.broadcast_to(np.eye(adjacency.shape[-1]), adjacency.shape)
-    frontier, paths, levels = identity, identity.copy(), [identity]
+    frontier, paths = identity, identity.copy()
     unseen = 1 - identity
+    hops = np.zeros_like(adjacency)
+    level = 0
     while True:
         frontier = frontier @ adjacency
         frontier *= unseen
         reached = np.minimum(frontier, 1)
         if not reached.any():
             break
-        levels.append(reached)
         unseen -= reached
         paths += frontier
-    hops = np.where(unseen > 0, np.inf, 0.0)
-    for level, reached in enumerate(levels):
-        hops += level * reached
-    return HopPaths(hops, paths, tuple(levels))
+        level += 1
+        hops += np.multiply(reached, level, out=reached)
+    hops[unseen > 0] = np.inf
+    return HopPaths(hops, paths, level)
 
 
 def hop_betweenness(found: HopPaths, adjacency: np.ndarray) -> np.ndarray:
@@ -76,9 +72,9 @@ def hop_betweenness(found: HopPaths, adjacency: np.ndarray) -> np.ndarray:
     inverse = 1 / np.maximum(found.paths, 1)
     passed = np.zeros_like(found.paths)
     for level in range(found.farthest, 1, -1):
-        passed += inverse * found.levels[level]
+        passed += np.where(found.hops == level, inverse, 0)
         passed = passed @ adjacency
-        passed *= found.levels[level - 1]
+        passed *= found.hops == level - 1
         dependency += passed
     return (dependency * found.paths).sum(1)
 
@@ -101,12 +97,12 @@ def weighted_betweenness(kept: np.ndarray) -> np.ndarray:
     for k in range(nodes):
         np.add(distance[:, k, None], distance[None, k], out=via)
         np.multiply(count[:, k, None], count[None, k], out=product)
-        via -= distance  # below 0: a shorter path; 0: as short as those counted so far
-        _keep_where(count, np.invert(np.right_shift(via, 31, out=mask), out=mask))
-        np.subtract(via, 1, out=mask)
-        _keep_where(product, np.right_shift(mask, 31, out=mask))
+        np.subtract(distance, via, out=mask)  # above 0: a shorter path; 0: another as short
+        np.minimum(distance, via, out=distance)
+        _keep_where(product, np.invert(np.right_shift(mask, 31, out=via), out=via))
+        mask -= 1
+        _keep_where(count, np.right_shift(mask, 31, out=mask))
         count += product
-        distance += np.minimum(via, 0, out=via)
     own = np.arange(nodes)
     distance[own, own] = FAR  # a round trip is no path, and no node lies between itself and another
     count[own, own] = 0

@@ -15,7 +15,7 @@ import numpy as np
 from rg_helpers.graphs.step_graph import StepGraph, normalise_rows
 from rg_helpers.traces import KINDS
 
-ENTRIES = 2**15  # matrix entries a stack: a quarter of a megabyte in float64
+ENTRIES = 2**16  # matrix entries a stack: half a megabyte in float64
 
 
 @dataclass(frozen=True)

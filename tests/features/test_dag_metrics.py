@@ -103,6 +103,8 @@ def test_against_naive_walks(graph):
     """Every path is enumerated by NetworkX, every walk followed step by step."""
     row = row_of(graph, top_k=None)
     directed, kinds, last = graph.to_networkx(), graph.kinds, len(graph) - 1
+    prompt = [node for node in directed if kinds[node] in ("premise", "question")]
+    directed.remove_edges_from(list(directed.in_edges(prompt)))
     premises = [node for node in directed if kinds[node] == "premise"]
     steps = [node for node in directed if kinds[node] == "step"]
     written = [node for node in directed if kinds[node] in ("step", "answer")]
@@ -113,6 +115,13 @@ def test_against_naive_walks(graph):
     reached = networkx.ancestors(directed, last) | {last}
     missed = [node for node in premises if node not in reached]
     assert row["unreached_premise_share"] == pytest.approx(len(missed) / max(len(premises), 1))
+    unused = [node for node in premises if directed.out_degree(node) == 0]
+    assert row["unused_premises"] == len(unused)
+    paths = sum(
+        len(list(networkx.all_simple_paths(directed, node, last))) if node != last else 1
+        for node in premises
+    )
+    assert row["log_paths_to_answer"] == pytest.approx(np.log1p(paths))
     assert row["dead_ends"] == sum(directed.out_degree(node) == 0 for node in steps)
     distances = []
     for node in written:
@@ -145,6 +154,15 @@ def test_no_value_is_nan_and_shares_lie_between_0_and_1(graph):
     for name in row.index:
         if name.endswith("_share") or name.startswith("mass_on") or name.startswith("flow_from"):
             assert -1e-6 <= row[name] <= 1 + 1e-6, name
+
+
+def test_a_premise_read_by_another_premise_only_is_unused():
+    weights = np.zeros((4, 4))
+    weights[1, 0] = weights[3, 1] = 1
+    row = row_of(step_graph(weights, ("premise", "premise", "question", "answer")))
+    assert row["unused_premises"] == 1
+    assert row["unreached_premise_share"] == 1 / 2
+    assert row["depth"] == 1
 
 
 def test_nodes_without_edges_at_the_end_change_no_flow_but_the_dead_ends():

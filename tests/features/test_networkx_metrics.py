@@ -36,7 +36,7 @@ def assert_equal_to_networkx(graphs, **options):
             assert ours == pytest.approx(value, abs=TOLERANCE, rel=TOLERANCE), (name, graph.weights)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(dags(), min_size=1, max_size=4), st.sampled_from([None, 1, 2, 3]))
 def test_every_metric_equals_networkx_on_random_dags(graphs, top_k):
     assert_equal_to_networkx(graphs, top_k=top_k)
