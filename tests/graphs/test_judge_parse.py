@@ -137,6 +137,8 @@ def test_what_is_salvaged_is_the_good_reply():
         (TEXT, "content_filter", ["cut_after_json"]),
         (f"<think>{TEXT[:-9]} {{}}</think>{TEXT}", "stop", ["prose_around_json"]),
         (TEXT + TEXT, "stop", ["prose_around_json"]),
+        ('<think>{"nodes": [], "edges": []}</think>' + TEXT, "stop", ["prose_around_json"]),
+        ('{"nodes": [], "edges": []}' + TEXT, "stop", ["several_objects"]),
         ('{"edges": [], ' + TEXT[1:], "stop", ["duplicate_key"]),
         ("[" * 100_000, "stop", ["not_json"]),
         ('{"edges": ' + "[" * 100_000, "stop", ["truncated"]),
