@@ -22,19 +22,24 @@ if TYPE_CHECKING:
 
     from rg_helpers.problems import Problem
 
-TEMPERATURES = (0.4, 0.6, 0.8, 1.0, 1.2, 1.4, 1.6)
+TEMPERATURES = (0.6, 0.8, 1.0, 1.2, 1.4, 1.6)
 WANTED = (0.25, 0.75)
 LEAST_READ = 0.75
 
 
 @dataclass(frozen=True)
 class TemperatureRow:
-    """What one temperature gives: how many solutions, how many can be read, how many are wrong."""
+    """What one temperature gives: solutions, how many can be read, how many of those are wrong.
+
+    `mixed_problems` have both right and wrong answers among those read. The rule leaves them out of
+    account, but only they say how well errors are told from right solutions of the same problem.
+    """
 
     temperature: float
     traces: int
     read: int
     wrong: int
+    mixed_problems: int
 
     @property
     def readable(self) -> bool:
@@ -105,7 +110,8 @@ def measure_temperatures(
         )
         read = TraceSet.of(traces, problems).read
         wrong = int(read.target("wrong_answer").sum())
-        rows.append(TemperatureRow(temperature, len(traces), len(read), wrong))
+        mixed = read.mixed_problems("wrong_answer")
+        rows.append(TemperatureRow(temperature, len(traces), len(read), wrong, mixed))
         if rows[-1].wrong_share >= 0.5 or not rows[-1].readable:
             break
     return rows

@@ -137,6 +137,14 @@ class TraceSet:
             )
         return np.array(values, dtype=bool)
 
+    def mixed_problems(self, name: Target) -> int:
+        """Count the problems with solutions of both classes: only they compare within a problem.
+
+        Raises `ValueError` like `target`.
+        """
+        wrong, problems = self.target(name), self.problem_ids
+        return len(set(problems[wrong].tolist()) & set(problems[~wrong].tolist()))
+
     @property
     def has_problems(self) -> bool:
         """Whether every trace carries its problem, so that the checker can judge it."""

@@ -147,7 +147,7 @@ def test_impossible_plans_are_refused(change, message):
 
 
 def row(temperature, wrong, read=100, traces=100):
-    return TemperatureRow(temperature, traces, read, wrong)
+    return TemperatureRow(temperature, traces, read, wrong, mixed_problems=0)
 
 
 @pytest.mark.parametrize(
@@ -211,15 +211,15 @@ def test_the_walk_stops_where_half_are_wrong(monkeypatch):
         for problem in generate_problems("arithmetic", 12, "validation", seed=4)
         if problem.answer != "1"
     ][:10]
-    shares = {0.4: 0.0, 0.8: 0.3, 1.0: 0.6, 1.2: 0.9}
+    shares = {0.4: 0.0, 0.8: 0.35, 1.0: 0.6, 1.2: 0.9}
     monkeypatch.setattr(sampling_temperature, "sample_traces", pretend_to_sample(shares))
     rows = measure_temperatures(
         None, TOKENIZER, problems, temperatures=tuple(reversed(shares)), progress=False
     )
-    assert [(r.temperature, r.traces, r.read, r.wrong) for r in rows] == [
-        (0.4, 20, 20, 0),
-        (0.8, 20, 20, 6),
-        (1.0, 20, 20, 12),
+    assert rows == [
+        TemperatureRow(0.4, 20, 20, 0, 0),
+        TemperatureRow(0.8, 20, 20, 7, 1),  # three problems all wrong, one of two
+        TemperatureRow(1.0, 20, 20, 12, 0),
     ]
     assert choose_temperature(rows).temperature == 1.0
     with pytest.raises(ValueError, match="validation"):

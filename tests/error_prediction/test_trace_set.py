@@ -79,6 +79,8 @@ def test_groups_families_and_difficulty(collected):
     with pytest.raises(ValueError, match="12 of 36 traces have no label flawed"):
         collected.target("flawed")
     assert len(collected.labelled("wrong_answer")) == 24
+    assert collected.read.mixed_problems("flawed") == 12
+    assert collected.read.where(collected.read.target("flawed")).mixed_problems("flawed") == 0
 
 
 def test_masks_and_indices_choose(collected):

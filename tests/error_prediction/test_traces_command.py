@@ -87,7 +87,7 @@ def test_the_choice_of_temperature_is_printed_and_stored(command, tmp_path, caps
     """An untrained model writes noise at any temperature, and the command says so."""
     assert command("--families", "program") == 0
     printed = capsys.readouterr().out
-    assert "temperature 0.4 chosen (nearest to half wrong answers" in printed
+    assert "temperature 0.6 chosen (nearest to half wrong answers" in printed
     assert "no temperature keeps both classes frequent" in printed
     choice = json.loads((tmp_path / "own.json").read_text())["families"]["program"]["choice"]
     assert choice["both_frequent"] is False

@@ -16,8 +16,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from rg_helpers.accuracy import HARDEST
 from rg_helpers.artefacts import provenance, read_json, sha256_of, write_json
 from rg_helpers.comparison.stages import key_of, model_hash, source_hash
@@ -149,7 +147,7 @@ def _describe(plan: Sampling, found: TraceSet, choice: TemperatureChoice) -> dic
         errors = read.target(target)
         described[target] = {
             "share": float(errors.mean()) if len(read) else None,
-            "problems_with_both": _mixed_problems(errors, read.problem_ids),
+            "problems_with_both": read.mixed_problems(target),
         }
     described["first_errors"] = dict(
         Counter(label.error_type for label in read.labels if label.error_type).most_common()
@@ -157,17 +155,13 @@ def _describe(plan: Sampling, found: TraceSet, choice: TemperatureChoice) -> dic
     return described
 
 
-def _mixed_problems(errors: np.ndarray, problems: np.ndarray) -> int:
-    """Count the problems that have right and wrong solutions: only they compare within."""
-    return len(set(problems[errors].tolist()) & set(problems[~errors].tolist()))
-
-
 def _print(family: str, described: dict[str, Any]) -> None:
     choice = described["choice"]
     temperature = described["sampling"]["temperature"]
     if choice:
-        measured = ", ".join(
-            f"{row['temperature']:g}: {row['wrong_share']:.0%} wrong of {row['read']} read"
+        measured = "; ".join(
+            f"{row['temperature']:g}: {row['wrong_share']:.0%} wrong of {row['read']} read, "
+            f"{row['mixed_problems']} problems with both"
             for row in choice["rows"]
         )
         print(f"{family}: temperature {temperature:g} chosen ({choice['rule']}; {measured})")
