@@ -13,7 +13,7 @@ from rg_helpers.problems.script import (
     ScriptLine,
     answer_line,
     given_line,
-    skip_line,
+    program_line,
     worked_line,
 )
 
@@ -85,7 +85,7 @@ def put_in(
     return Edit(
         way,
         i,
-        worked_line(problem, quantity, inputs, value),
+        worked_line(problem, quantity, inputs, value, line.test),
         {quantity.key: value},
         ignored=node_of(problem, stated[line.sources[place]]),
         used=None if used is None else node_of(problem, used),
@@ -96,7 +96,7 @@ def slips(problem: Problem, lines: list[ScriptLine]) -> Iterator[Edit]:
     """Right inputs, wrong result."""
     for i, line in computations(lines):
         for wrong in near_misses(line.value):
-            text = worked_line(problem, line.quantity, line.inputs, wrong)
+            text = worked_line(problem, line.quantity, line.inputs, wrong, line.test)
             yield Edit("result", i, text, {line.quantity.key: wrong})
 
 
@@ -130,7 +130,7 @@ def _untaken_branches(problem: Problem, lines: list[ScriptLine]) -> Iterator[Edi
         test = next(other for other in lines if other.quantity.key == line.sources[0])
         inputs = test.inputs  # both branches read what the test reads
         value = APPLY[problem.family](quantity.operator, quantity.operand, list(inputs))
-        yield Edit("branch", i, worked_line(problem, quantity, inputs, value))
+        yield Edit("branch", i, worked_line(problem, quantity, inputs, value, line.test))
 
 
 def missing_steps(problem: Problem, lines: list[ScriptLine]) -> Iterator[Edit]:
@@ -168,7 +168,7 @@ def contradictions(problem: Problem, lines: list[ScriptLine]) -> Iterator[Edit]:
             guard = guard_of(problem, line.quantity) if problem.family == "program" else None
             if guard:
                 test = next(at for at, other in enumerate(lines) if other.quantity.name == guard[1])
-                text = skip_line(problem, line.quantity)
+                text = program_line(problem, line.quantity, None, (), (), None, line.test)
                 yield Edit("skipped", i, text, ignored=node_of(problem, test))
             for place in range(len(line.sources)):
                 for wrong in _nobodys(problem, lines, line.inputs[place]):

@@ -11,6 +11,8 @@ from rg_helpers.problems.judgement import (
     judge_repetition,
     judge_working,
     nodes,
+    same,
+    wrong_input,
 )
 from rg_helpers.problems.problem import Problem, Quantity
 from rg_helpers.problems.read_program import (
@@ -39,8 +41,10 @@ def judge_program(
     if said.kind == "skip":
         judgement = _judge_skip(problem, state, said, line)
         return judgement, replace(state, skipped=state.skipped | {line.key})
-    judgement = judge_repetition(_judge_line(problem, state, said, line), state, line, said)
-    return judgement, state.with_value(line.key, said.result, node)
+    value = said.concluded[1] if said.concluded else said.result
+    judgement = _judge_line(problem, state, said, line)
+    judgement = judge_repetition(judgement, state, line, replace(said, result=value))
+    return judgement, state.with_value(line.key, value, node)
 
 
 def _judge_line(problem: Problem, state: SolutionState, said: Written, line: Quantity) -> Judgement:
@@ -54,6 +58,8 @@ def _judge_line(problem: Problem, state: SolutionState, said: Written, line: Qua
     if guard is not None:
         if test is None or test.key not in state.values:
             return _not_traced(guard[1], test, needed)
+        if said.test and said.test != (guard[1], state.values[test.key]):
+            return _misread_test(problem, state, said, line, test, needed)
         if state.values[test.key] is not (guard[0] == "if"):
             return Judgement("irrelevant step", needed, needed, detail="this branch is not taken")
     for name, source in zip(names_read(problem, line), read):
@@ -65,7 +71,38 @@ def _judge_line(problem: Problem, state: SolutionState, said: Written, line: Qua
         return Judgement("unreadable", needed, needed, detail="the result is not worked out")
     keys = [source.key for source in read]
     values = [state.values[key] for key in keys]
-    return judge_working(problem, state, said, line, keys, values, needed)
+    named = dict(zip(names_read(problem, line), keys))
+    for name, value in said.restated:
+        if name not in named:
+            return _misread_code(problem, state, f"= {name}", line, read, needed)
+        if not same(value, state.values[named[name]]):
+            right = state.values[named[name]]
+            return wrong_input(problem, state, line, named[name], right, value, needed)
+    judgement = judge_working(problem, state, said, line, keys, values, needed)
+    if judgement.verdict == "right" and said.concluded not in (None, (line.name, said.result)):
+        name, value = said.concluded
+        detail = f"it works out {line.name} = {said.result} and ends on {name} = {value}"
+        return replace(judgement, verdict="contradiction", ignored=line.premise, detail=detail)
+    return judgement
+
+
+def _misread_test(
+    problem: Problem,
+    state: SolutionState,
+    said: Written,
+    line: Quantity,
+    test: Quantity,
+    needed: tuple[int, ...],
+) -> Judgement:
+    """Judge a guard whose test is restated wrongly: another variable, or not as traced."""
+    name, value = said.test
+    if name != test.name:
+        other = _latest(problem, state, name, line)
+        used = state.value_node.get(other.key, other.premise) if other else None
+        detail = f"the guard tests {test.name}, not {name}"
+        claimed = nodes(line.premise, used)
+        return Judgement("wrong operand", claimed, needed, line.premise, used, detail)
+    return wrong_input(problem, state, line, test.key, state.values[test.key], value, needed)
 
 
 def _judge_skip(problem: Problem, state: SolutionState, said: Written, line: Quantity) -> Judgement:
@@ -78,6 +115,8 @@ def _judge_skip(problem: Problem, state: SolutionState, said: Written, line: Qua
         return Judgement("wrong operand", needed, needed, line.premise, None, detail)
     if test is None or test.key not in state.values:
         return _not_traced(guard[1], test, needed)
+    if said.test and said.test != (guard[1], state.values[test.key]):
+        return _misread_test(problem, state, said, line, test, needed)
     if state.values[test.key] is (guard[0] == "if"):
         detail = f"{guard[1]} is {state.values[test.key]}, so the line is run"
         ignored = state.value_node[test.key]

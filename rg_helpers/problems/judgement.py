@@ -137,7 +137,7 @@ def judge_working(
             return Judgement("wrong operand", needed, needed, quantity.premise, None, detail)
         for (right, source), value in zip(closest.inputs, said.inputs):
             if not same(right, value):
-                return _wrong_input(problem, state, quantity, source, right, value, needed)
+                return wrong_input(problem, state, quantity, source, right, value, needed)
     expected = APPLY[problem.family](quantity.operator, quantity.operand, list(values))
     if not same(said.result, expected):
         return Judgement("arithmetic slip", needed, needed, detail=f"it should be {expected}")
@@ -204,7 +204,7 @@ def holder(
     return None
 
 
-def _wrong_input(
+def wrong_input(
     problem: Problem,
     state: SolutionState,
     quantity: Quantity,
@@ -213,7 +213,7 @@ def _wrong_input(
     value: Value,
     needed: tuple[int, ...],
 ) -> Judgement:
-    """Judge a put-in value that is neither the source's nor the premise's own."""
+    """Judge a put-in or restated value that is not its source's nor the premise's own."""
     if source is None:
         used = next((q.premise for q in problem.quantities if q.operand == value), None)
         detail = f"the premise says {right}, the step puts in {value}"

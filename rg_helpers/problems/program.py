@@ -76,18 +76,30 @@ def code_text(line: Line) -> str:
     return f"{line.key}: {guard}{line.variable} = {code}"
 
 
-def trace_text(line: Line, values: list[int], result: int | bool | None) -> str:
-    """Write a line with its values filled in and its result; `None` marks a line that is not run.
+def trace_text(
+    line: Line, values: list[int], result: int | bool | None, test: bool | None = None
+) -> str:
+    """Write a line as it is worked out; `test` is the guard's value, a `None` result: not run.
 
-    Guarded lines that are not run are traced too, as skipped: whether to run one can then be told
-    from its guard as restated and the test's value.
+    "L5: h = c + 8: c = 22, 22 + 8 = 30, h = 30". Every value is restated under its variable before
+    it is used, the guard's too ("L8: if l, l = False: skipped"), and the result under its own: each
+    value is then one look-up away from its name.
     """
+    head = f"{line.key}: "
+    if line.guard:
+        head += f"{line.guard} {line.guard_name}, {line.guard_name} = {test}: "
     if result is None:
-        return f"{line.key}: {line.guard} {line.guard_name}: {SKIPPED}"
+        return head + SKIPPED
+    code = f"{line.variable} = {expression(line.operator, line.operand, line.source_names)}"
     if line.operator == "given":
-        return code_text(line)
+        return head + code
+    restated = [f"{name} = {value}" for name, value in zip(line.source_names, values)]
     worked = expression(line.operator, line.operand, [str(v) for v in values])
-    return f"{code_text(line)} = {worked} = {result}"
+    return (
+        head
+        + f"{code}: "
+        + ", ".join([*restated, f"{worked} = {result}", f"{line.variable} = {result}"])
+    )
 
 
 def answer_text(variable: str, value: object) -> str:
@@ -234,7 +246,8 @@ def _assemble(
         reads = [*reads, *([line.guard_key] if line.guard_key else [])]
         step_of[line.key] = len(nodes)
         depth_of[line.key] = max((depth_of[key] + 1 for key in reads), default=0)
-        text = trace_text(line, [draft.value_of[s] for s in line.sources], value)
+        test = draft.value_of[line.guard_key] if line.guard_key else None
+        text = trace_text(line, [draft.value_of[s] for s in line.sources], value, test)
         parents = {position[line.key], *(step_of[key] for key in reads)}
         nodes.append(GoldNode("step", text, tuple(sorted(parents))))
     answer = str(draft.value_of[root[0]])

@@ -19,8 +19,10 @@ class Written:
     "skip" (a program line is not run) or "answer"; `subject` is the key of the quantity it is
     about. `sources`, `operator` and `operand` are the definition as the line restates it (for a
     program's answer: the variable it names), `code` a program line as restated, or its guard;
-    `sign` and `inputs` are the working, with its values in the order written. What a line leaves
-    out is `None` or empty.
+    `sign` and `inputs` are the working, with its values in the order written. A program line may
+    also restate values under their variables, its guard's (`test`) and those it reads (`restated`),
+    and conclude with the variable and value it ends on (`concluded`). What a line leaves out is
+    `None` or empty.
     """
 
     kind: Literal["plan", "value", "compute", "skip", "answer"]
@@ -32,6 +34,9 @@ class Written:
     sign: str | None = None
     inputs: tuple[int | bool, ...] = ()
     result: int | bool | None = None
+    test: tuple[str, bool] | None = None
+    restated: tuple[tuple[str, int | bool], ...] = ()
+    concluded: tuple[str, int | bool] | None = None
 
 
 def integer(text: str) -> int | None:

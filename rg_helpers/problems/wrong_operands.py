@@ -64,7 +64,9 @@ def _wrong_names(problem: Problem, lines: list[ScriptLine], i: int) -> Iterator[
             value = APPLY[problem.family](quantity.operator, quantity.operand, list(inputs))
             if problem.family == "program":
                 names = replaced(read, place, other.quantity.name)
-                text = program_line(problem, quantity, quantity.operand, names, inputs, value)
+                text = program_line(
+                    problem, quantity, quantity.operand, names, inputs, value, line.test
+                )
             else:
                 sources = replaced(line.sources, place, key)
                 text = worked_line(problem, replace(quantity, sources=sources), inputs, value)
@@ -108,7 +110,7 @@ def _misquotes(problem: Problem, lines: list[ScriptLine], i: int) -> Iterator[Ed
         used = None
         if problem.family == "program":
             names = names_read(problem, quantity)
-            text = program_line(problem, wrong, wrong.operand, names, line.inputs, value)
+            text = program_line(problem, wrong, wrong.operand, names, line.inputs, value, line.test)
         else:
             text = worked_line(problem, wrong, line.inputs, value)
             if way == "number":

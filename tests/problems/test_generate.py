@@ -21,7 +21,7 @@ from rg_helpers.problems.problem import SPLIT_SHARES, SPLITS, identify
 FROZEN_TEXTS = {
     "arithmetic": "90a1491f64e256def316c917b08701b19dd6c3d5564f73b6fdad5a51c9b401de",
     "deduction": "147fe03eed3a3329825dfb1f43657df9420d28f0012ac03eb5aeadfb2e31b902",
-    "program": "9ebe119f65b285c9c3ebfe397ddea1546f7c61c19750db039a18a34a1b70f07e",
+    "program": "a24602d87529be745e3b3b310bea99bad1996f5b91ff20cdd756b5efc4c8e0f5",
 }
 
 sizes = st.tuples(
