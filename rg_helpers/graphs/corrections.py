@@ -17,6 +17,8 @@ from rg_helpers.edge_recovery import GraphSet, auroc
 from rg_helpers.graphs.step_graph import normalise_rows
 
 SINK_TIMES = 3.0  # a sink receives this many times its even share
+SINK_GAP = 4
+LEAST_TARGETS = 3
 PRIOR_PAIRS = 5.0
 
 
@@ -61,24 +63,28 @@ def minimum_gap(mass: np.ndarray, gap: int) -> np.ndarray:
     return np.tril(np.asarray(mass, dtype=np.float32), k=-gap)
 
 
-def sink_nodes(masses: Sequence[np.ndarray], times: float = SINK_TIMES) -> tuple[int, ...]:
+def sink_nodes(
+    masses: Sequence[np.ndarray], times: float = SINK_TIMES, gap: int = SINK_GAP
+) -> tuple[int, ...]:
     """Return the places, counted from the first node, that receive far more than their share.
 
-    A target with n earlier nodes gives each 1 / n if it gives evenly. A place is a sink if, over
-    all heads, targets and training traces, it receives at least `times` that on average. Only
-    places seen in at least half of the traces are judged.
+    Only sources at least `gap` nodes back count, since near ones are looked at for being near. A
+    target with n such sources gives each 1 / n if it gives evenly. A place is a sink if, over all
+    heads, targets and training traces, it receives at least `times` that on average. Judged are
+    places with `LEAST_TARGETS` targets or more in at least half of the traces.
     """
     if not masses:
         raise ValueError("sink nodes are found on training traces: give at least one")
     most = max(mass.shape[-1] for mass in masses)
     ratios, seen = np.zeros(most), np.zeros(most)
     for mass in masses:
-        weights = normalise_rows(mass).reshape(-1, *mass.shape[-2:]).mean(axis=0)
-        nodes = len(weights)
-        shares = weights * np.arange(nodes)[:, None]  # times the number of earlier nodes
-        later = nodes - 1 - np.arange(nodes)
-        found = later > 0
-        ratios[:nodes][found] += shares.sum(axis=0)[found] / later[found]
+        nodes = mass.shape[-1]
+        weights = normalise_rows(mass, gap).reshape(-1, nodes, nodes).mean(axis=0)
+        eligible = np.maximum(0, np.arange(nodes) - gap + 1)
+        targets = np.maximum(0, nodes - gap - np.arange(nodes))
+        found = targets >= LEAST_TARGETS
+        received = (weights * eligible[:, None]).sum(axis=0)
+        ratios[:nodes][found] += received[found] / targets[found]
         seen[:nodes] += found
     common = seen >= max(1, len(masses) / 2)
     return tuple(np.flatnonzero(common & (ratios >= times * np.maximum(seen, 1))).tolist())

@@ -81,6 +81,8 @@ def test_planted_sinks_are_found():
         masses.append(mass)
     assert sink_nodes(masses) == (2,)
     assert sink_nodes([np.ones((2, 2, 9, 9))]) == ()
+    # Recency alone is no sink, however steep.
+    assert sink_nodes([decaying(nodes, generator) for nodes in (12, 15, 18)]) == ()
     with pytest.raises(ValueError, match="training traces"):
         sink_nodes([])
 
