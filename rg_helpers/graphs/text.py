@@ -34,7 +34,8 @@ HANDED_OVER = 4.0
 NUMBER_WORDS = "zero one two three four five six seven eight nine ten eleven twelve".split()
 _DIGITS = r"(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)(?:\.[0-9]+)?|\.[0-9]+"
 _NUMBER = re.compile(_DIGITS)
-_TOKEN = re.compile(rf"(?:{_DIGITS})(?![^\W\d_])|[^\W_]+")
+_TOKEN = re.compile(rf"(?:{_DIGITS})(?![^\W\d_])|[^\W_]+|[=,;:]")
+_SEPARATORS = frozenset("=,;:")
 _ANNOTATION = re.compile(rf"(?:=\s*[$€£]?\s*)?<<([^<>]*)>>\s*[$€£]?(?:{_DIGITS})?")  # GSM8K's
 _TIMES = re.compile(r"(?<=[0-9])\s?[x×]\s?(?=[0-9])")
 _EQUALS = re.compile(r"=\s*[$€£]?\s*-?$")
@@ -49,7 +50,8 @@ class Mentions:
     `tokens`: its numbers in one spelling ("1,000.0" is "1000", "three" is "3"), words in lower
     case, and symbols such as variables. `used`: those it must have from elsewhere, which are
     all but the results it works out ("17 - 1 = 16" brings the 16 in). `values`: the numbers it
-    leaves for later lines, which are what stands after "=", or else its only number.
+    leaves for later lines, which are its results, or else what it says to be equal to something
+    ("y = 8"), or else its only number.
     """
 
     tokens: frozenset[str]
@@ -60,21 +62,30 @@ class Mentions:
 def read_mentions(text: str) -> Mentions:
     """Take one line apart: plain text, code, or GSM8K's `<<17-1=16>>16`."""
     text = _TIMES.sub(" * ", _ANNOTATION.sub(r" ; \1 ; ", text))
-    tokens, used, numbers, values = set(), set(), set(), set()
+    tokens, used, numbers = set(), set(), set()
+    results, stated = set(), set()  # worked out ("9 - 1 = 8") or merely said ("y = 8")
+    counting = False  # whether a number stands between the last separator and this token
     for match in _TOKEN.finditer(text):
-        token = _spelling(match.group())
+        token = match.group()
+        if token in _SEPARATORS:
+            counting = counting and token == "="
+            continue
+        token = _spelling(token)
         tokens.add(token)
-        result = False
-        if _NUMBER.fullmatch(token):
-            after_equals = _EQUALS.search(text, max(0, match.start() - 6), match.start())
-            if after_equals and not _GOES_ON.match(text, match.end()):
-                values.add(token)
-                result = bool(numbers)  # "y = 8" states 8, "9 - 1 = 8" works it out
-            numbers.add(token)
-        if not result:
+        if not _NUMBER.fullmatch(token):
             used.add(token)
-    if not values and len(numbers) == 1:
-        values = numbers
+            continue
+        numbers.add(token)
+        equals = _EQUALS.search(text, max(0, match.start() - 6), match.start())
+        last = equals and not _GOES_ON.match(text, match.end())
+        if last and counting:
+            results.add(token)
+        else:
+            used.add(token)
+            if last:
+                stated.add(token)
+        counting = True
+    values = results or stated or (numbers if len(numbers) == 1 else set())
     return Mentions(frozenset(tokens), frozenset(used), frozenset(values))
 
 
