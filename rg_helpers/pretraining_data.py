@@ -63,7 +63,8 @@ def recitation(
     """Return the premises of a problem followed by the same premises in another order.
 
     Once a premise is under way the rest of it can be looked up: the dense form of what every step
-    of a solution does. Problems grow with `progress` (0 to 1).
+    of a solution does. Half of the programs are recited without line labels, so that a line has to
+    be found by its variable. Problems grow with `progress` (0 to 1).
     """
     problem = generate_problem(
         rng.choice(curriculum.families),
@@ -74,11 +75,10 @@ def recitation(
     )
     premises = [node.text for node in problem.nodes if node.kind == "premise"]
     again = rng.sample(premises, len(premises))
-    return _encode_pair(
-        tokenizer,
-        problem.separator.join(premises) + problem.separator,
-        problem.separator.join(again),
-    )
+    given, written = problem.separator.join(premises), problem.separator.join(again)
+    if problem.family == "program" and rng.random() < 0.5:
+        written = " " + ", ".join(line.split(": ", 1)[1] for line in again)
+    return _encode_pair(tokenizer, given + problem.separator, written)
 
 
 def copying_example(
