@@ -53,6 +53,19 @@ def test_complete_graph_with_equal_weights_by_hand():
     assert row["laplacian_variance"] == pytest.approx(1)
 
 
+def test_chain_has_the_known_spectrum():
+    """Path of n nodes: 1 - cos(pi k / (n - 1)), k = 0 ... n - 1; only one is zero."""
+    nodes = 40
+    row = row_of(step_graph(np.eye(nodes, k=-1)))
+    values = 1 - np.cos(np.pi * np.arange(nodes) / (nodes - 1))
+    assert row["fiedler_value"] == pytest.approx(values[1], abs=1e-9)
+    assert row["spectral_pieces"] == 1
+    shares = values[1:] / values.sum()
+    entropy = -(shares * np.log(shares)).sum() / math.log(nodes)
+    assert row["spectral_entropy"] == pytest.approx(entropy, abs=1e-9)
+    assert row["laplacian_high_share"] == (values > 1).sum() / nodes
+
+
 def test_names_of_nodes_do_not_matter():
     """Invariance: another topological order of the same graph has the same spectrum."""
     first, second = np.zeros((5, 5)), np.zeros((5, 5))
