@@ -47,9 +47,9 @@ REFERENCE = "intervention"  # what the other graphs' rankings are compared with
 SLOW = {
     "input_gradient": "slow_traces",
     "intervention": "slow_traces",
-    "intervention_total": "slow_traces",
-    "integrated_gradients": "slowest_traces",
     "premise_replacement": "slow_traces",
+    "intervention_direct": "slowest_traces",
+    "integrated_gradients": "slowest_traces",
 }
 DRAWING = tuple(
     f"rg_helpers.{name}"

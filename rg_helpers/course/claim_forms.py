@@ -12,7 +12,7 @@ FAMILY = "{arithmetic,deduction,program}"
 COMPARED = (  # what `rgh compare` measures beside the attention graphs of `rgh edges`
     "value_norms,rollout,flow,receiver_heads,attention_gradient,relevance,input_gradient,"
     "integrated_gradients,similarity,cka,shared_neurons,linear_predictability,intervention,"
-    "premise_replacement,cluster,text,lightweight"
+    "intervention_direct,premise_replacement,cluster,text,lightweight"
 )
 
 

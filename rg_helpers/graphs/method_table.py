@@ -186,16 +186,16 @@ METHODS: dict[str, Method] = {
         ),
         Method(
             "intervention",
-            "how a step's predictions change when it alone cannot look at a node",
+            "how a step's predictions change when nothing after a node can look at it",
             "Bogdan et al. 2025, arXiv 2506.19143 (attention suppression)",
             _plain("intervention", "intervention_scores"),
             module="intervention",
         ),
         Method(
-            "intervention_total",
-            "how a step's predictions change when nothing after a node can look at it",
+            "intervention_direct",
+            "how a step's predictions change when it alone cannot look at a node",
             "Bogdan et al. 2025, arXiv 2506.19143 (attention suppression)",
-            _plain("intervention", "intervention_scores", effect="total"),
+            _plain("intervention", "intervention_scores", effect="direct"),
             module="intervention",
         ),
         Method(

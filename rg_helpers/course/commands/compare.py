@@ -53,7 +53,7 @@ CPU = {
     "samples": 4,
     "fit_problems": 80,
     "slow_traces": 300,
-    "slowest_traces": 48,
+    "slowest_traces": 60,
     "slow_fit": 20,
     "draws": 4000,
     "longest": None,
