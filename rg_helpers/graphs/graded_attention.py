@@ -15,6 +15,8 @@ backward pass, as if S passes had been made. The tests compare it with S passes.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -47,6 +49,12 @@ class Watcher:
     def __init__(self, writes: torch.Tensor | None = None, passes: Passes = "all"):
         self.writes, self.passes = writes, passes
         self._first_own: dict[int, int] = {}
+
+    @contextmanager
+    def forward_pass(self, model: PreTrainedModel, embedded: torch.Tensor) -> Iterator:
+        """Surrounds the forward pass, and yields what the model reads as embeddings."""
+        del model
+        yield embedded
 
     def attend(self, layer: int, q, k, v, plan: RowPlan, scaling: float, softcap) -> torch.Tensor:
         """The attention output of one layer in the forward pass."""
@@ -151,8 +159,11 @@ def watched_backward(
         rows = written_nodes(node_ids) >= 0
     with torch.enable_grad():
         embedded = model.get_input_embeddings()(input_ids).detach().requires_grad_()
-        with tap_step_attention(model, node_ids, make_tap=watched_tap(watcher)):
-            output = model(inputs_embeds=embedded, attention_mask=attention_mask, use_cache=False)
+        with (
+            tap_step_attention(model, node_ids, make_tap=watched_tap(watcher)),
+            watcher.forward_pass(model, embedded) as read,
+        ):
+            output = model(inputs_embeds=read, attention_mask=attention_mask, use_cache=False)
         chosen = token_log_probabilities(output.logits, input_ids)
         (gradient,) = torch.autograd.grad((chosen * rows[:, :-1]).sum(), embedded)
     return embedded.detach(), gradient

@@ -21,10 +21,9 @@ import torch
 from tqdm.auto import tqdm
 
 from rg_helpers.graphs.batches import check_traces, evaluation_mode, masses_of_traces
-from rg_helpers.graphs.column_tangents import Tangents, column_tangents
+from rg_helpers.graphs.column_tangents import ColumnTangents
 from rg_helpers.graphs.graded_attention import (
     BackwardBlock,
-    Watcher,
     all_heads,
     backward_bytes,
     one_hot,
@@ -64,9 +63,9 @@ def input_gradient_scores(
 
     `rule="direct"`: the derivative by the paths that go from a source to the target without a stop
     in between, for all targets at once: up the source token's own column, over one attention weight
-    into the positions that write i, and on from there to the end of i. Costs one forward-mode, one
-    forward and one backward pass whatever the number of targets; `batch_size` is the number of
-    traces in one pass. What a step gets by way of another step is not counted; as an edge of a
+    into the positions that write i, and on from there to the end of i. Costs one forward pass with
+    its derivatives and one backward pass whatever the number of targets; `batch_size` is the number
+    of traces in one pass. What a step gets by way of another step is not counted; as an edge of a
     graph, that is two edges.
     """
     if rule == "exact":
@@ -229,19 +228,18 @@ def _log_p(model, ids, embedded, spans) -> torch.Tensor:
     return torch.stack([chosen[max(start - 1, 0) : end - 1].sum() for start, end in spans])
 
 
-class _DirectPaths(Watcher):
+class _DirectPaths(ColumnTangents):
     """Meets the tangents of the source columns with the gradients of the target positions."""
 
-    def __init__(self, node_ids: torch.Tensor, tangents: Tangents):
+    def __init__(self, node_ids: torch.Tensor):
         super().__init__(written_nodes(node_ids), "own")
         nodes = int(node_ids.max()) + 1
         self.rows = one_hot(self.writes, nodes).mT  # (batch, nodes, tokens)
         self.tokens = torch.zeros_like(self.rows)  # signed relevance, (batch, nodes, tokens)
-        self._tangents = tangents
 
     def see(self, layer: int, block: RowBlock, step: BackwardBlock) -> None:
         rows, seen = slice(block.start, block.end), slice(block.first_key, block.last_key)
-        keys, values = (all_heads(part, step.queries)[:, :, seen] for part in self._tangents[layer])
+        keys, values = (all_heads(part, step.queries)[:, :, seen] for part in self.tangents[layer])
         by_keys = step.score_gradient * widened(step.queries @ keys.mT)
         by_values = step.probabilities * widened(step.grad @ values.mT)
         worth = (by_keys + by_values).sum(1)
@@ -257,9 +255,7 @@ def _direct(
     node_ids: torch.Tensor,
 ) -> torch.Tensor:
     """Direct input x gradient of a padded batch: (batch, nodes, nodes)."""
-    embedded = model.get_input_embeddings()(input_ids).detach()
-    tangents = column_tangents(model, embedded, embedded, attention_mask, node_ids)
-    watcher = _DirectPaths(node_ids, tangents)
+    watcher = _DirectPaths(node_ids)
     embedded, gradient = watched_backward(model, input_ids, attention_mask, node_ids, watcher)
     within = (embedded * gradient).sum(-1).float()
     tokens = watcher.tokens + watcher.rows * within[:, None]

@@ -130,7 +130,7 @@ def _batched_gradients(
     model: PreTrainedModel, input_ids: torch.Tensor, embedded: torch.Tensor, spans: Sequence[Span]
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """`target_gradients` of the spans of one pass."""
-    top, block = _top_layer(model)
+    top, block = top_layer(model)
     watcher = _TopLayer(top, spans)
     tokens = embedded.shape[1]
     rows = torch.zeros(len(spans), tokens, device=embedded.device)
@@ -160,7 +160,7 @@ def _batched_gradients(
     return gradients[:, 0], log_p
 
 
-def _top_layer(model: PreTrainedModel) -> tuple[int, nn.Module]:
+def top_layer(model: PreTrainedModel) -> tuple[int, nn.Module]:
     """Return the index of the top decoder layer, and the layer itself."""
     found: tuple[int, nn.Module] | None = None
     for module in model.modules():
