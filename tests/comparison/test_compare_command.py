@@ -81,6 +81,39 @@ def test_wrong_names_and_sizes_are_refused(folder, checkout, capsys):
     assert "at least 2" in capsys.readouterr().err
 
 
+def test_families_at_once_are_processes_of_their_own(folder, checkout, monkeypatch, capsys):
+    """The processes fill the same stages; one that fails is told with its own words."""
+    started = []
+
+    class Process:
+        returncode = 0
+
+        def __init__(self, command, env, stdout, stderr):
+            started.append(command)
+            if "program" in command:
+                stdout.write("no memory left")
+                self.returncode = 1
+
+        def poll(self):
+            return self.returncode
+
+        def terminate(self):
+            started.append("ended")
+
+        wait = terminate
+
+    monkeypatch.setattr(subprocess, "Popen", Process)
+    words = f"compare --model {folder} --profile smoke --jobs 2 --families program arithmetic"
+    assert cli.main([*words.split(), "--methods", "text"]) != 0
+    assert "program failed" in capsys.readouterr().err
+    first = started[0]
+    assert first[1:3] == ["-m", "rg_helpers.course.cli"]
+    words = " ".join(first)
+    for option in ("--families program", "--no-memory", "--seed 0", "--methods text", "--output"):
+        assert option in words
+    assert "ended" in started, "the other family's process should be ended"
+
+
 def made_up_row(method, drawn_by, metric, value, kind="method", **more):
     usual = {"family": "program", "layer": "chosen", "choice": "", "reading": "right"}
     usual |= {"difficulty": "all", "other": "", "low": value - 0.1, "high": value + 0.05}

@@ -12,6 +12,11 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
+import subprocess
+import sys
+import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -54,7 +59,7 @@ CPU = {
     "fit_problems": 80,
     "slow_traces": 300,
     "slowest_traces": 60,
-    "slow_fit": 20,
+    "slow_fit": 12,
     "draws": 4000,
     "longest": None,
 }
@@ -78,6 +83,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--temperature", type=float, default=1.0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument(
+        "--jobs", type=int, default=1, help="families drawn at once, a process each"
+    )
     parser.add_argument("--no-memory", action="store_true", help="leave peak memory out")
     parser.add_argument("--output", type=Path, help="folder of the results (no claims then)")
 
@@ -90,19 +98,24 @@ def run(arguments: argparse.Namespace) -> int:
     model, tokenizer = load_model(arguments.model, device=arguments.device)
     place = Place.of(model, tokenizer, plan, repository() / "runs" / "compare")
     print(f"stages are kept in {place.folder}")
+    if arguments.jobs > 1 and len(arguments.families) > 1:
+        _draw_families_at_once(arguments)
     model_name = None if arguments.no_memory else str(arguments.model)
     rows = compare(place, arguments.families, methods, model_name)
     folder, counts = _output(arguments)
     origin = provenance(_command(arguments, plan), arguments.seed, arguments.profile)
     origin |= {"model": str(arguments.model), "plan": vars(plan) | {"slow": dict(SLOW)}}
-    origin |= {"threads": torch.get_num_threads()}
+    origin |= {"threads": torch.get_num_threads(), "jobs": arguments.jobs}
     path = write_table(folder / RESULT_NAME, rows, origin)
     table = read_table(path)
     for family in arguments.families:
         print(_summary(table, family))
     print(f"written: {path}")
-    figures = repository() / "data" / "figures" if counts else folder
-    print(f"written: {write_figure(table, figures / FIGURE_NAME)}")
+    if figure_rows(table)[0]:
+        figures = repository() / "data" / "figures" if counts else folder
+        print(f"written: {write_figure(table, figures / FIGURE_NAME)}")
+    else:
+        print("no figure: too few right solutions to measure anything on; give more --problems")
     if counts:
         _claim(table, path)
     return 0
@@ -203,6 +216,52 @@ def _claim(table: pandas.DataFrame, path: Path) -> None:
     if kept:
         owners = sorted({taken[id].split(" --")[0] for id in kept})
         print(f"left as they are, measured by {', '.join(owners)}: {', '.join(kept)}")
+
+
+def _draw_families_at_once(arguments: argparse.Namespace) -> None:
+    """Fill the stages by a process a family, `--jobs` at a time; this one reads them afterwards.
+
+    Raises `RuntimeError` with the words of a process that failed; the others are ended then.
+    """
+    threads = max(1, profiles.threads(profiles.profile("cpu"), arguments.jobs))
+    environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
+    waiting, running = list(arguments.families), {}
+    with tempfile.TemporaryDirectory() as scratch:
+        try:
+            while waiting or running:
+                while waiting and len(running) < arguments.jobs:
+                    family = waiting.pop(0)
+                    words = [*_words(arguments, family), "--output", f"{scratch}/{family}"]
+                    log = open(f"{scratch}/{family}.log", "w+", encoding="utf-8")  # noqa: SIM115
+                    command = [sys.executable, "-m", "rg_helpers.course.cli", *words]
+                    process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+                    running[family] = process, log
+                    print(f"{family}: started", flush=True)
+                for family, (process, log) in list(running.items()):
+                    if process.poll() is None:
+                        continue
+                    del running[family]
+                    log.seek(0)
+                    said = log.read()
+                    log.close()
+                    if process.returncode:
+                        raise RuntimeError(f"{family} failed:\n{said[-2000:]}")
+                    print(f"{family}: drawn", flush=True)
+                time.sleep(0.5)
+        finally:
+            for process, log in running.values():
+                process.terminate()
+                process.wait()
+                log.close()
+
+
+def _words(arguments: argparse.Namespace, family: str) -> list[str]:
+    """Return the command line that draws one family alone, to the same stages."""
+    words = ["compare", "--families", family, "--no-memory"]
+    for name in ("model", "profile", "problems", "samples", "temperature", "seed", "device"):
+        value = getattr(arguments, name)
+        words += [] if value is None else [f"--{name}", str(value)]
+    return words + (["--methods", *arguments.methods] if arguments.methods else [])
 
 
 def _plan(arguments: argparse.Namespace) -> Plan:
