@@ -16,6 +16,8 @@ from rg_helpers.traces import Trace
 Row = dict[str, Any]
 Readings = Mapping[tuple[str, str], Reading]
 GAP = "auroc_minus_best_control"
+POPULAR = "attention_few"  # the graph that every other one is held against
+VERSUS = f"auroc_minus_{POPULAR}"
 LAYER_DRAWS = 200  # of the table of layers, which is to be looked at, not to be claimed from
 CHOSEN = "chosen"  # the `layer` of a row that is not of a single layer
 
@@ -116,13 +118,29 @@ def measure_graphs(
     return rows
 
 
+def measure_against(
+    drawn: Drawn,
+    kind: str,
+    reading: Reading,
+    rival: Bootstrap,
+) -> list[Row]:
+    """Return each graph's paired AUROC difference to `rival`, which is measured on `reading`."""
+    rows = []
+    for variant, weights in drawn.named():
+        if variant.name != POPULAR:
+            found = measure(weights, reading, variant.threshold, ("auroc",))["auroc"]
+            gap = found.minus(rival)
+            rows.append(_row(variant, kind, reading, VERSUS, gap, other=POPULAR, p=gap.p_value()))
+    return rows
+
+
 def corrected(rows: Iterable[Row]) -> list[Row]:
-    """Fill `p_holm`: Holm's correction over all graphs of one family and reading."""
+    """Fill `p_holm`: Holm's correction over all graphs of one family, reading and question."""
     rows = [dict(r) for r in rows]
-    together: dict[tuple[str, str], list[Row]] = {}
+    together: dict[tuple[str, str, str], list[Row]] = {}
     for r in rows:
-        if r["metric"] == GAP:
-            together.setdefault((r["family"], r["reading"]), []).append(r)
+        if r["p"] is not None:
+            together.setdefault((r["family"], r["reading"], r["metric"]), []).append(r)
     for group in together.values():
         for r, p in zip(group, holm([r["p"] for r in group]), strict=True):
             r["p_holm"] = p

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from tqdm.auto import tqdm
 
 from rg_helpers.comparison import stages
@@ -14,16 +15,18 @@ from rg_helpers.comparison.agreement import Ranked, agreement, agreement_matrix
 from rg_helpers.comparison.controls import draw_controls
 from rg_helpers.comparison.drawn import Drawn, Variant, draw
 from rg_helpers.comparison.measured import (
+    POPULAR,
     Controls,
     Row,
     corrected,
+    measure_against,
     measure_controls,
     measure_graphs,
     row,
 )
 from rg_helpers.comparison.memory import peak_megabytes
 from rg_helpers.comparison.pairs import Pairs
-from rg_helpers.comparison.recovery import readings
+from rg_helpers.comparison.recovery import measure, readings
 from rg_helpers.comparison.solutions import (
     Solution,
     comparison_problems,
@@ -37,6 +40,7 @@ from rg_helpers.comparison.solutions import (
 )
 from rg_helpers.comparison.stability import stability, step_pairs
 from rg_helpers.graphs.methods import METHODS, FitData, Given, Method
+from rg_helpers.statistics import Bootstrap
 from rg_helpers.traces import Trace, read_traces, write_traces
 
 if TYPE_CHECKING:
@@ -161,6 +165,7 @@ def _compare_family(
         graphs[name] = drawn, side.pairs
         bar.update()
     rows += sides.side().controls.rows
+    rows += _against_popular(graphs, sides)
     rows += _agreements(place, solutions, graphs, sides)
     bar.update()
     return [filled | {"family": family} for filled in rows]
@@ -300,6 +305,31 @@ def _memory_row(place: Place, method: Method, model_name: str) -> Row:
     variant = Variant(method.name, method.name, choice, 0.0)
     filled = row(variant, "method", "mb_per_trace", found["megabytes"], n=1, traces=1)
     return filled | {"family": "all"}
+
+
+def _against_popular(graphs: Mapping[str, tuple[Drawn, Pairs]], sides: _Sides) -> list[Row]:
+    """Hold every graph, and the controls, against the popular one on the same right traces."""
+    popular = graphs.get(POPULAR.removesuffix("_few"))
+    if popular is None:
+        return []
+    drawn, pairs = popular
+    threshold, weights = next((v.threshold, w) for v, w in drawn.named() if v.name == POPULAR)
+    rivals: dict[tuple[int, ...], Bootstrap] = {}
+    rows: list[Row] = []
+    whole = sides.side()
+    for name, (one, _) in graphs.items():
+        side = sides.side(name)
+        reading = side.readings.get(("right", "all"))
+        if reading is None:
+            continue
+        if one.indices not in rivals:
+            shared = weights[np.isin(np.asarray(drawn.indices)[pairs.graphs], one.indices)]
+            rivals[one.indices] = measure(shared, reading, threshold, ("auroc",))["auroc"]
+        rows += measure_against(one, "method", reading, rivals[one.indices])
+    reading = whole.readings.get(("right", "all"))
+    if reading is not None:
+        rows += measure_against(whole.drawn_controls, "control", reading, rivals[whole.indices])
+    return rows
 
 
 def _agreements(

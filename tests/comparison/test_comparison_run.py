@@ -16,6 +16,7 @@ from rg_helpers.comparison.stability import stability, step_pairs
 from rg_helpers.comparison.table import pointer, read_table, select, write_table
 from rg_helpers.course.pointers import read_pointer
 from rg_helpers.graphs.gold import written_graph
+from rg_helpers.graphs.methods import METHODS as METHODS_BY_NAME
 from rg_helpers.language_model import new_course_model
 from rg_helpers.problems import generate_problem, generate_problems
 
@@ -105,6 +106,27 @@ def test_agreement_and_counts(table):
         assert counts["unreadable"] == counts["truncated"] == 0
     with pytest.raises(ValueError, match="two rows"):
         write_table("unused.parquet", table.to_dict("records") * 2, {})
+
+
+def test_every_graph_is_held_against_attention(model, tmp_path):
+    """A method that is attention itself does not differ; perfect ones are above it, noise not."""
+    ways = METHODS | {"attention": METHODS_BY_NAME["attention"]}
+    rows = compare(place(model, tmp_path), ("program",), ways)
+    table = read_table(write_table(tmp_path / "t.parquet", rows, {}))
+    found = select(table, metric="auroc_minus_attention_few").set_index("method")
+    assert "attention_few" not in found.index
+    assert {"attention", "planted", "noise", "position_only"} <= set(found.index)
+    scores = select(table, metric="auroc", reading="right", difficulty="all", layer="chosen")
+    scores = scores.set_index("method")["value"]
+    whole = ["attention", "planted", "noise", "position_only"]
+    expected = scores[whole] - scores["attention_few"]
+    assert np.allclose(found.loc[whole, "value"], expected)
+    assert found.loc["planted", "low"] > 0
+    assert found.loc["planted", "p"] == pytest.approx(2 / (PLAN.draws + 1))  # the least there is
+    assert found.loc["planted", "p_holm"] == pytest.approx(len(found) * found.loc["planted", "p"])
+    # the reference draws fewer traces, so it is compared on those
+    assert found.loc["intervention", "traces"] < found.loc["planted", "traces"]
+    assert found.loc["intervention", "value"] > 0
 
 
 def test_the_ledgers_pointers_read_the_table(table, tmp_path):
