@@ -45,19 +45,28 @@ def cut_attention(
 ) -> Iterator[None]:
     """Let query q of row b see key k only where `allowed[b, q, k]` and the model's own mask agree.
 
-    allowed: bool (batch, tokens, tokens), True = may attend; what it says about later tokens or
-    padding does not matter. places: int64 (tokens,), for sequences in which a token of the text
-    stands more than once: the place of every entry in the text, from 0; the own mask (causal,
-    sliding window) then follows the places, `allowed` must tell the copies apart, the caller passes
-    `position_ids`, and rows cannot be padded.
+    allowed: bool (batch, queries, keys), True = may attend; what it says about later tokens or
+    padding does not matter. Without `places` there are as many queries as keys: the tokens.
+
+    places: int64 (keys,), where the keys stand in the text, from 0; the queries are the last of
+    them. With it the keys before the queries may come from a key-value cache, and a token of the
+    text may stand among the keys twice: the own mask (causal, sliding window) follows the places,
+    `allowed` tells the copies apart. The caller passes `position_ids` and rows without padding; the
+    cache must keep all keys (`DynamicCache()` without a configuration).
 
     The model gets its former attention implementation back on leaving. Raises `ValueError` for a
     model without transformers' attention interface or an input of another shape.
     """
-    if allowed.dtype != torch.bool or allowed.ndim != 3 or allowed.shape[1] != allowed.shape[2]:
+    keys = None if places is None else len(places)
+    if (
+        allowed.dtype != torch.bool
+        or allowed.ndim != 3
+        or allowed.shape[2] != (allowed.shape[1] if keys is None else keys)
+    ):
         raise ValueError(
-            f"allowed must be bool (batch, tokens, tokens), got {allowed.dtype} "
-            f"{tuple(allowed.shape)}: True where a query (row) may attend to a key (column)"
+            f"allowed must be bool (batch, queries, keys), as many keys as queries or places, got "
+            f"{allowed.dtype} {tuple(allowed.shape)} with {keys} places: True where a query (row) "
+            "may attend to a key (column)"
         )
     base = served_model(model)
     modules = list(base.modules())
@@ -104,7 +113,7 @@ def _mask(
         raise ValueError(
             f"allowed is {tuple(cut.allowed.shape)}, but the model runs on (batch, queries, keys) "
             f"= ({batch_size}, {q_length}, {kv_length}): give one entry per token, padding "
-            "included, and run the whole trace in one forward pass with use_cache=False"
+            "included, and pass use_cache=False unless `places` counts the cached keys"
         )
     tokens = q_length if cut.places is None else int(cut.places.max()) + 1
     own = sdpa_mask(
@@ -118,7 +127,7 @@ def _mask(
     )
     if cut.places is not None:
         places = cut.places.to(device)
-        own = own[:, :, places[:, None], places]
+        own = own[:, :, places[-q_length:, None], places]
     return own & cut.allowed[:, None].to(device)
 
 

@@ -12,14 +12,15 @@ Anchors (Bogdan et al. 2025, arXiv 2506.19143), without its corrections for posi
 Two questions, two effects:
 
 - "total" cuts j for everything that comes later. No node can pass on what it saw of j, so whatever
-  changes in i is all that i had of j in this text, by whatever route. It is the default: this is
-  the effect that suppression usually means, and it costs half of the other.
+  changes in i is all that i had of j in this text, by whatever route. It is the default, because
+  this is what suppressing a step usually means.
 - "direct" cuts j for the positions that write i alone, while everything else runs as before: does i
   itself look at j? What the tokens between took over from j still reaches i.
 
-Both take one row of a batch a source, not one a pair. For "direct" the writing positions are put a
-second time behind the trace, where each node's copies see the untouched trace but not j, and nobody
-sees the copies of another node.
+Both take one row of a batch a source, not one a pair. The trace is read once without a cut; a row
+then runs again only what its cut can change, on top of the keys and values of that reading: for
+"total" the text after j, for "direct" the positions that write a later node, each node's seeing the
+untouched text before it without j, and none those of another node.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import torch
 from tqdm.auto import tqdm
+from transformers import DynamicCache
 
 from rg_helpers.graphs.batches import check_traces, evaluation_mode, free_bytes
 from rg_helpers.graphs.cut_attention import cut_attention
@@ -41,7 +43,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 Effect = Literal["total", "direct"]
-MOST_ROWS = 32
+MOST_ROWS = 8  # more would run more of what lies before a row's own cut
 
 
 def intervention_scores(
@@ -54,10 +56,10 @@ def intervention_scores(
 ) -> list[np.ndarray]:
     """Return each trace's effects in nats: float32 (nodes, nodes), row = target, column = cut.
 
-    Premises and the question are given, not written: their rows are zero. All sources of a trace
-    run as rows of one batch, split into `batch_size` rows (default: what a quarter of the free
-    memory allows). Raises `ValueError` for an unknown effect, and for traces without nodes or
-    longer than the model's positions.
+    Premises and the question are given, not written: their rows are zero. Sources run as rows of
+    one batch, `batch_size` at a time (default: a few, fewer where memory is short). Raises
+    `ValueError` for an unknown effect, and for traces without nodes or longer than the model's
+    positions.
     """
     if effect not in ("total", "direct"):
         raise ValueError(f"effect={effect!r}: expected 'total' or 'direct'")
@@ -103,101 +105,129 @@ def writing_positions(trace: Trace) -> list[tuple[int, int]]:
     ]
 
 
-@dataclass(frozen=True, eq=False)
-class _Layout:
-    """The sequence that is run: the trace and, for direct effects, copies of writing positions.
-
-    places (slots,): position in the trace. owners (slots,): the node a copy helps to write, -1 for
-    the trace itself. read, targets (written,): slots whose predictions count, and for which node.
-    """
-
-    places: torch.Tensor
-    owners: torch.Tensor
-    read: torch.Tensor
-    targets: torch.Tensor
-
-    @staticmethod
-    def of(trace: Trace, effect: Effect) -> _Layout:
-        written = torch.tensor(writing_positions(trace), dtype=torch.int64).reshape(-1, 2)
-        places, owners = torch.arange(len(trace)), torch.full((len(trace),), -1)
-        positions, targets = written.unbind(1)
-        if effect == "total":
-            return _Layout(places, owners, positions, targets)
-        read = len(trace) + torch.arange(len(written))
-        return _Layout(torch.cat([places, positions]), torch.cat([owners, targets]), read, targets)
-
-    def allowed(self, trace: Trace, sources: Sequence[int]) -> torch.Tensor:
-        """Return bool (sources, slots, slots): which slot may see which, source by source cut.
-
-        A source of -1 cuts nothing. What a node's own tokens see of it is never cut.
-        """
-        node_of = torch.tensor(trace.node_ids())[self.places]
-        copy = self.owners >= 0
-        own_copies = self.owners[:, None] == self.owners
-        if bool(copy.any()):
-            first = torch.full((len(trace.nodes),), len(trace))
-            first.scatter_reduce_(0, self.targets, self.places[self.read], "amin")
-            before = self.places < first[self.owners.clamp(min=0)][:, None]
-            seen = torch.where(copy[:, None], torch.where(copy, own_copies, before), ~copy)
-        else:
-            seen = torch.ones_like(own_copies)
-        rows = []
-        for source in sources:
-            end = trace.nodes[source].end if source >= 0 else len(trace)
-            later = (self.places >= end) & (copy if bool(copy.any()) else True)
-            hidden = (node_of == source) & (source >= 0)
-            rows.append(seen & ~(later[:, None] & hidden))
-        return torch.stack(rows)
-
-
 def _effects(
     model: PreTrainedModel, trace: Trace, effect: Effect, batch_size: int | None
 ) -> np.ndarray:
-    """Effects of one trace, a batch of sources at a time."""
+    """Effects of one trace, a few sources at a time; rows of a batch lie near each other."""
     nodes = len(trace.nodes)
     scores = torch.zeros(nodes, nodes)
-    layout = _Layout.of(trace, effect)
-    if not len(layout.read):
+    written = torch.tensor(writing_positions(trace), dtype=torch.int64).reshape(-1, 2)
+    if not len(written):
         return scores.numpy()
-    counts = torch.bincount(layout.targets, minlength=nodes).clamp(min=1)
-    last = int(layout.targets.max())
-    rows = batch_size or max(1, min(MOST_ROWS, free_bytes(model) // _row_bytes(model, layout)))
-    base = None
-    for sources in torch.arange(-1, last).split(rows):
-        sources = sources.tolist()
-        log_p = _log_probabilities(model, trace, layout, sources)
-        if sources[0] == -1:
-            base, log_p, sources = log_p[:1], log_p[1:], sources[1:]
-        divergence = (base.exp() * (base - log_p)).sum(-1).clamp(min=0).cpu()
-        sums = torch.zeros(len(sources), nodes).index_add_(1, layout.targets, divergence)
+    positions, targets = written.unbind(1)
+    counts = torch.bincount(targets, minlength=nodes).clamp(min=1)
+    base, cache = _base_run(model, trace, positions)
+    most = max(1, min(MOST_ROWS, free_bytes(model) // _row_bytes(model, trace)))
+    for sources in torch.arange(int(targets.max())).split(batch_size or most):
+        changed = positions >= trace.nodes[int(sources[0])].end
+        if not bool(changed.any()):
+            break
+        slots = _Slots.of(trace, effect, sources.tolist(), positions[changed], targets[changed])
+        log_p = _cut_run(model, trace, slots, cache)
+        before = base[changed]
+        divergence = (before.exp() * (before - log_p)).sum(-1).clamp(min=0).cpu()
+        sums = torch.zeros(len(sources), nodes).index_add_(1, targets[changed], divergence)
         scores[:, sources] = (sums / counts).T
     return np.tril(scores.numpy(), k=-1)
 
 
-def _log_probabilities(
-    model: PreTrainedModel, trace: Trace, layout: _Layout, sources: Sequence[int]
-) -> torch.Tensor:
-    """Predictions at the slots read, float32 (sources, written, vocabulary)."""
-    device = model.device
-    ids = torch.tensor(trace.token_ids, device=device)[layout.places.to(device)]
-    shape = (len(sources), -1)
-    places = layout.places.to(device)
-    with cut_attention(model, layout.allowed(trace, sources).to(device), places):
+@dataclass(frozen=True, eq=False)
+class _Slots:
+    """What is run again for some sources.
+
+    places (slots,): position of every slot in the trace. kept: how many tokens of the reading
+    without a cut are there as keys. read: the slots whose predictions count. allowed: bool
+    (sources, slots, kept + slots).
+    """
+
+    places: torch.Tensor
+    kept: int
+    read: torch.Tensor
+    allowed: torch.Tensor
+
+    @staticmethod
+    def of(
+        trace: Trace,
+        effect: Effect,
+        sources: Sequence[int],
+        positions: torch.Tensor,
+        targets: torch.Tensor,
+    ) -> _Slots:
+        """Lay the slots out; no position lies before the end of the first source."""
+        if effect == "total":
+            kept = trace.nodes[sources[0]].end
+            places = torch.arange(kept, int(positions.max()) + 1)
+            read = positions - kept
+            seen = torch.ones(len(places), kept + len(places), dtype=torch.bool)
+        else:
+            kept, places, read = int(positions.max()) + 1, positions, torch.arange(len(positions))
+            first = torch.full((len(trace.nodes),), kept)
+            first.scatter_reduce_(0, targets, positions, "amin")
+            before = torch.arange(kept) < first[targets][:, None]
+            seen = torch.cat([before, targets[:, None] == targets], dim=1)
+        keys = torch.cat([torch.arange(kept), places])
+        node_of = torch.tensor(trace.node_ids())[keys]
+        rows = []
+        for source in sources:
+            later = places >= trace.nodes[source].end  # a node's own tokens go on seeing it
+            rows.append(seen & ~(later[:, None] & (node_of == source)))
+        return _Slots(places, kept, read, torch.stack(rows))
+
+
+def _base_run(
+    model: PreTrainedModel, trace: Trace, positions: torch.Tensor
+) -> tuple[torch.Tensor, DynamicCache]:
+    """Predictions without a cut, float32 (positions, vocabulary), and all keys and values."""
+    tokens, device = int(positions.max()) + 1, model.device
+    ids = torch.tensor([trace.token_ids[:tokens]], device=device)
+    cache = DynamicCache()  # without a configuration: sliding windows are masked, not dropped
+    with cut_attention(model, torch.ones(1, tokens, tokens, dtype=torch.bool)):
         logits = model(
-            input_ids=ids.expand(shape),
-            attention_mask=torch.ones_like(ids).expand(shape),
-            position_ids=places.expand(shape),
-            use_cache=False,
-            logits_to_keep=layout.read.to(device),
+            input_ids=ids,
+            attention_mask=torch.ones_like(ids),
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=positions.to(device),
+        ).logits
+    return torch.log_softmax(logits[0].float(), dim=-1), cache
+
+
+def _cut_run(
+    model: PreTrainedModel, trace: Trace, slots: _Slots, cache: DynamicCache
+) -> torch.Tensor:
+    """Predictions at the slots read, float32 (sources, read, vocabulary)."""
+    rows, device = len(slots.allowed), model.device
+    places = slots.places.to(device)
+    ids = torch.tensor(trace.token_ids, device=device)[places].expand(rows, -1)
+    keys = torch.cat([torch.arange(slots.kept, device=device), places])
+    with cut_attention(model, slots.allowed.to(device), keys):
+        logits = model(
+            input_ids=ids,
+            attention_mask=torch.ones(rows, len(keys), dtype=torch.int64, device=device),
+            position_ids=places.expand(rows, -1),
+            past_key_values=_first_tokens(cache, slots.kept, rows),
+            use_cache=True,
+            logits_to_keep=slots.read.to(device),
         ).logits
     return torch.log_softmax(logits.float(), dim=-1)
 
 
-def _row_bytes(model: PreTrainedModel, layout: _Layout) -> int:
+def _first_tokens(cache: DynamicCache, tokens: int, rows: int) -> DynamicCache:
+    """A cache of the first tokens alone, the same in every row; nothing is copied yet."""
+    copy = DynamicCache()
+    for number, layer in enumerate(cache.layers):
+        keys, values = (
+            kept[:, :, :tokens].expand(rows, -1, -1, -1) for kept in (layer.keys, layer.values)
+        )
+        copy.update(keys, values, number)
+    return copy
+
+
+def _row_bytes(model: PreTrainedModel, trace: Trace) -> int:
     """Estimate, on the high side, what one row of a batch takes."""
     config = model.config.get_text_config()
-    slots, read = len(layout.places), len(layout.read)
-    widest = getattr(config, "intermediate_size", None) or 4 * config.hidden_size
-    scores = (config.num_attention_heads * 2 + 2) * slots * slots
-    states = slots * (12 * config.hidden_size + 3 * widest)
-    return 4 * (states + scores + 4 * read * config.vocab_size)
+    tokens, width = len(trace), config.hidden_size
+    widest = getattr(config, "intermediate_size", None) or 4 * width
+    states = tokens * (12 * width + 3 * widest + 4 * config.num_hidden_layers * width)
+    scores = (config.num_attention_heads * 2 + 2) * 2 * tokens * tokens
+    return 4 * (states + scores + 4 * tokens * config.vocab_size)

@@ -74,6 +74,9 @@ def test_refusals_and_the_way_back():
     allowed = torch.ones(1, 6, 6, dtype=torch.bool)
     with pytest.raises(ValueError, match="bool"), cut_attention(model, allowed.float()):
         pass
+    five = torch.arange(5)
+    with pytest.raises(ValueError, match="with 5 places"), cut_attention(model, allowed, five):
+        pass
     with cut_attention(model, allowed):
         with pytest.raises(RuntimeError, match="already cut"), cut_attention(model, allowed):
             pass
