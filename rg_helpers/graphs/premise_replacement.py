@@ -173,18 +173,34 @@ def premise_replacement_graphs(
 
 
 def with_prompt_of(trace: Trace, problem: Problem, tokenizer: PreTrainedTokenizerFast) -> Trace:
-    """Return the trace with the prompt of another problem before its own, unchanged solution."""
-    prompt = problem.nodes[: problem.prompt_nodes]
-    return trace_from_text(
+    """Return the trace with the prompt of another problem before its own solution.
+
+    The solution keeps its very tokens, which a model may have written otherwise than the tokenizer
+    would cut its text.
+    """
+    prompt = trace_from_text(
         tokenizer,
         problem.prompt,
         trace.solution,
         family=trace.family,
         separator=problem.separator,
+        prompt_nodes=[(node.kind, node.text) for node in problem.nodes[: problem.prompt_nodes]],
+        solution_nodes=[],
+        allow_no_steps=True,
+    )
+    shift = prompt.prompt_tokens - trace.prompt_tokens
+    moved = [replace(node, start=node.start + shift, end=node.end + shift) for node in trace.steps]
+    return replace(
+        trace,
+        trace_id=f"{trace.trace_id}-{problem.problem_id}",
         problem_id=problem.problem_id,
-        prompt_nodes=[(node.kind, node.text) for node in prompt],
-        solution_nodes=[(node.kind, node.text) for node in trace.steps],
-        finished=trace.finished,
+        prompt=problem.prompt,
+        token_ids=(
+            *prompt.token_ids[: prompt.prompt_tokens],
+            *trace.token_ids[trace.prompt_tokens :],
+        ),
+        prompt_tokens=prompt.prompt_tokens,
+        nodes=(*prompt.nodes, *moved),
     )
 
 

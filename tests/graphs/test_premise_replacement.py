@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -73,6 +75,17 @@ def test_numbers_keep_their_tokens():
             assert [(n.start, n.end) for n in before.nodes] == [
                 (n.start, n.end) for n in after.nodes
             ]
+
+
+def test_the_solution_keeps_its_own_tokens():
+    problem = PROBLEMS[0]
+    trace = gold_trace(problem, TOKENIZER)
+    premise, (other, *_) = next(iter(replaced_premises(problem).items()))
+    written = (*trace.token_ids[:-2], TOKENIZER.unk_token_id, trace.token_ids[-1])
+    after = with_prompt_of(dataclasses.replace(trace, token_ids=written), other, TOKENIZER)
+    assert after.token_ids[after.prompt_tokens :] == written[trace.prompt_tokens :]
+    assert after.nodes[premise].text == other.nodes[premise].text
+    assert after.nodes[problem.prompt_nodes :] == trace.nodes[problem.prompt_nodes :]
 
 
 def descendants(problem, premise) -> np.ndarray:
