@@ -136,7 +136,7 @@ METHODS: dict[str, Method] = {
         Method(
             "input_gradient",
             "how a step's log-probability depends on the embeddings of an earlier node",
-            "Simonyan et al. 2014, arXiv 1312.6034; times input: Shrikumar et al. 2017",
+            "Shrikumar et al. 2017, arXiv 1704.02685",
             _plain("input_gradient", "input_gradient_scores"),
             module="input_gradient",
         ),
