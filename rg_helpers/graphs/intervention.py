@@ -213,7 +213,7 @@ def _cut_run(
 
 
 def _first_tokens(cache: DynamicCache, tokens: int, rows: int) -> DynamicCache:
-    """A cache of the first tokens alone, the same in every row; nothing is copied yet."""
+    """Return a cache of the first tokens alone, the same in every row."""
     copy = DynamicCache()
     for number, layer in enumerate(cache.layers):
         keys, values = (
