@@ -131,10 +131,15 @@ def written_nodes(node_ids: torch.Tensor) -> torch.Tensor:
 
 
 def token_log_probabilities(logits: torch.Tensor, input_ids: torch.Tensor) -> torch.Tensor:
-    """Return float32 (batch, tokens - 1): log-probability of token t + 1, read at position t."""
-    logits = widened(logits[:, :-1])
-    chosen = logits.gather(-1, input_ids[:, 1:, None])[..., 0]
-    return chosen - logits.logsumexp(-1)
+    """Return float32 (batch, tokens - 1): log-probability of token t + 1, read at position t.
+
+    Computed as -softplus(log-sum-exp of the other tokens' logits - the token's own logit). The
+    usual log-softmax has the gradient 1 - p, which is rounded to a few bits, or to zero, where the
+    model is sure; here it keeps its precision however near p is to one.
+    """
+    logits, chosen = widened(logits[:, :-1]), input_ids[:, 1:, None]
+    others = logits.scatter(-1, chosen, -torch.inf).logsumexp(-1)
+    return -F.softplus(others - logits.gather(-1, chosen)[..., 0])
 
 
 def one_hot(ids: torch.Tensor, nodes: int) -> torch.Tensor:

@@ -110,6 +110,23 @@ def test_without_the_cut_later_targets_leak_into_earlier_rows():
     assert not torch.allclose(found["own"][early], found["all"][early], rtol=0.01)
 
 
+def test_log_probabilities_keep_their_gradient_where_the_model_is_sure():
+    logits = torch.zeros(1, 3, 5)
+    logits[0, 0, 2], logits[0, 1, 3] = 30.0, 1.0
+    logits.requires_grad_()
+    ids = torch.tensor([[0, 2, 4]])
+    found = token_log_probabilities(logits, ids)
+    assert torch.allclose(found, logits.log_softmax(-1)[:, [0, 1], [2, 4]], atol=1e-6)
+    found.sum().backward()
+    exact = logits.detach().double()[0, :2].softmax(-1)
+    for position, token in enumerate((2, 4)):
+        rest = exact[position].clone()
+        rest[token] = 0
+        own = logits.grad[0, position, token].item()
+        assert own == pytest.approx(rest.sum().item(), rel=1e-4), "1 - p was rounded away"
+    assert logits.grad[0, 2].abs().max() == 0
+
+
 def chefer(model, trace, own_targets: bool) -> np.ndarray:
     """Equation 6 with eager attention, every matrix written out; rows of E by `own_targets`."""
     model.set_attn_implementation("eager")
