@@ -32,7 +32,7 @@ from rg_helpers.tokenizer import build_tokenizer
 class PretrainingRecipe:
     """Everything that determines the course model; written beside its weights."""
 
-    steps: int = 7000
+    steps: int = 6500
     copy_steps: int = 1200
     copy_batch_tokens: int = 3072
     batch_tokens: int = 4096

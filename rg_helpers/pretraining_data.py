@@ -15,7 +15,9 @@ Example = Callable[
     [random.Random, PreTrainedTokenizerFast, "Curriculum", float], tuple[list[int], int]
 ]
 COPY_TOKENS = 64  # ids below it are the "few tokens" of the copying phase
-COPY_ALONE = 0.6  # from this share of the copying phase on, half of it is of premises
+COPY_ALONE = 0.5  # from this share of the copying phase on, most of it is of premises
+RECITED_SHARE = 0.7
+BY_VARIABLE_SHARE = 0.75  # of the programs recited; the others keep their line labels
 IGNORED = -100  # label of a token that the loss leaves out
 
 
@@ -28,7 +30,7 @@ class Curriculum:
     start_operations: int = 2
     grown_by: float = 0.5
     distractors: int = 4
-    copying_share: float = 0.05
+    copying_share: float = 0.15
 
     def largest(self, progress: float) -> int:
         """Return the most operations a problem may have at this share of the run (0 to 1)."""
@@ -63,11 +65,15 @@ def recitation(
     """Return the premises of a problem followed by the same premises in another order.
 
     Once a premise is under way the rest of it can be looked up: the dense form of what every step
-    of a solution does. Half of the programs are recited without line labels, so that a line has to
-    be found by its variable. Problems grow with `progress` (0 to 1).
+    of a solution does. Programs are recited most, mostly without line labels: a line has then to be
+    found by its variable, which a traced program asks for only once or twice a line. Problems grow
+    with `progress` (0 to 1).
     """
+    family = rng.choice(curriculum.families)
+    if "program" in curriculum.families and rng.random() < 0.25:
+        family = "program"
     problem = generate_problem(
-        rng.choice(curriculum.families),
+        family,
         rng.getrandbits(48),
         operations=rng.randint(1, 1 + int(4 * progress)),
         distractors=rng.randint(0, 2),
@@ -76,7 +82,7 @@ def recitation(
     premises = [node.text for node in problem.nodes if node.kind == "premise"]
     again = rng.sample(premises, len(premises))
     given, written = problem.separator.join(premises), problem.separator.join(again)
-    if problem.family == "program" and rng.random() < 0.5:
+    if problem.family == "program" and rng.random() < BY_VARIABLE_SHARE:
         written = " " + ", ".join(line.split(": ", 1)[1] for line in again)
     return _encode_pair(tokenizer, given + problem.separator, written)
 
@@ -89,7 +95,7 @@ def copying_example(
     Half of the random sequences use few different tokens: each is then seen more often, and the
     copying circuit can form before all tokens are known.
     """
-    if progress >= COPY_ALONE and rng.random() < 0.5:
+    if progress >= COPY_ALONE and rng.random() < RECITED_SHARE:
         return recitation(rng, tokenizer, curriculum, progress)
     vocabulary = COPY_TOKENS if rng.random() < 0.5 else len(tokenizer)
     return repeated_sequence(rng, vocabulary, tokenizer.bos_token_id)
