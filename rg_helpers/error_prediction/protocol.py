@@ -99,10 +99,36 @@ def cross_validated_scores(
     scores, chosen = np.full(len(wrong), np.nan), []
     for number in np.unique(fold):
         inside, outside = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
-        name = _choose(predictor, candidates, wrong, problems, inside, seed)
+        scores[outside], name = fit_and_score(
+            predictor, candidates, wrong, problems, inside, outside, seed
+        )
         chosen.append(name)
-        scores[outside] = _fit_predict(predictor, candidates[name], wrong, inside, outside)
     return OutOfFold(scores, fold, tuple(chosen))
+
+
+def fit_and_score(
+    predictor: BaseEstimator,
+    features: np.ndarray | Sequence[Any] | Mapping[str, Any],
+    wrong: np.ndarray,
+    problems: np.ndarray,
+    fit: np.ndarray,
+    test: np.ndarray,
+    seed: int = 0,
+) -> tuple[np.ndarray, str]:
+    """Fit on traces `fit`, choices included, and return the risks of traces `test` and the choice.
+
+    `fit` and `test` are indices; the labels of `test` are never read. Raises `ValueError` if a
+    problem stands on both sides.
+    """
+    wrong, problems = np.asarray(wrong, bool), np.asarray(problems)
+    both = np.intersect1d(problems[fit], problems[test])
+    if len(both):
+        raise ValueError(
+            f"{len(both)} problems are fitted on and tested, such as {both[0]!r}: split by problem"
+        )
+    candidates = features if isinstance(features, Mapping) else {"": features}
+    name = _choose(predictor, candidates, wrong, problems, fit, seed)
+    return _fit_predict(predictor, candidates[name], wrong, fit, test), name
 
 
 def _choose(

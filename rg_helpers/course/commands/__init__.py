@@ -18,6 +18,7 @@ COMMANDS: tuple[str, ...] = (
     "claims",
     "accuracy",
     "traces",
+    "predict",
     "pretrain",
     "poster",
 )

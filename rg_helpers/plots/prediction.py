@@ -1,0 +1,139 @@
+"""The report on error prediction in one figure: every predictor, and what graphs add."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from rg_helpers.plots.style import FAINT, FAMILY_STYLES, INK, PALETTE, new_figure
+
+KIND_LOOKS = {  # colour and marker: never colour alone
+    "baseline": (PALETTE["blue"], "o"),
+    "graph": (PALETTE["vermilion"], "s"),
+    "increment": (PALETTE["green"], "D"),
+    "control": (FAINT, "X"),
+}
+
+
+def draw_prediction(
+    families: Mapping[str, Sequence[Mapping[str, Any]]],
+    gains: Mapping[str, Sequence[Mapping[str, Any]]],
+    *,
+    margin: float = 0.02,
+    title: str = "",
+) -> Figure:
+    """Draw one column a family: AUROC of every predictor above, gains of the increments below.
+
+    `families` maps a family to rows with `title`, `kind` ("baseline", "graph", "increment",
+    "control"), `auroc` and `within_problem_auc` (objects with value, low, high; the latter may be
+    None): filled markers with their interval, and hollow ones for the comparison within problems.
+    `gains` maps it to rows with `title`, `value`, `low`, `high`: what graphs add to the AUROC; the
+    band is `margin` to either side of nothing. Raises `ValueError` for no rows and for an interval
+    that does not hold its value.
+    """
+    _check(families, gains)
+    names = list(families)
+    rows = _order(families, "title")
+    added = _order(gains, "title")
+    height = 0.2 * (len(rows) + len(added)) + 2.6
+    figure = new_figure(3.6 + 2.5 * len(names), height)
+    shares = [max(1, len(rows)), max(1, len(added)) + 1]
+    panels = figure.subplots(
+        2, len(names), sharey="row", sharex="row", height_ratios=shares, squeeze=False
+    )
+    for column, family in enumerate(names):
+        style = FAMILY_STYLES.get(family)
+        _draw_predictors(panels[0, column], families[family], rows)
+        panels[0, column].set_title(family, color=style.colour if style else INK)
+        _draw_gains(panels[1, column], gains.get(family, ()), added, margin)
+    panels[0, 0].set_yticks(range(0, -len(rows), -1), rows, fontsize=7.5)
+    panels[0, 0].set_ylim(-len(rows) + 0.3, 0.7)
+    panels[1, 0].set_yticks(range(0, -len(added), -1), added, fontsize=7.5)
+    panels[1, 0].set_ylim(-max(1, len(added)) + 0.3, 0.7)
+    if title:
+        figure.suptitle(title, fontweight="bold", fontsize=11)
+    figure.supxlabel(
+        "circle: baseline · square: graph · diamond: both · cross: control · hollow: within "
+        "problems alone · band: too small to matter",
+        fontsize=8,
+        color=FAINT,
+    )
+    return figure
+
+
+def _draw_predictors(axes: Any, rows: Sequence[Mapping[str, Any]], order: Sequence[str]) -> None:
+    for row in rows:
+        y = -order.index(row["title"])
+        colour, marker = KIND_LOOKS[row["kind"]]
+        found, within = row["auroc"], row.get("within_problem_auc")
+        axes.plot([found["low"], found["high"]], [y, y], color=colour, linewidth=1.6, zorder=2)
+        name = f"{row['kind']} {row['title']}"
+        axes.plot([found["value"]], [y], marker, color=colour, markersize=5, gid=name, zorder=3)
+        if within is not None:
+            axes.plot(
+                [within["value"]],
+                [y],
+                marker,
+                color=colour,
+                markerfacecolor="white",
+                markersize=4.5,
+                gid=f"within {row['title']}",
+                zorder=2.5,
+            )
+    axes.axvline(0.5, color=FAINT, linestyle=(0, (4, 3)), linewidth=1, zorder=0)
+    axes.set_xlabel("AUROC, errors against right ones")
+    _quiet(axes)
+
+
+def _draw_gains(
+    axes: Any, rows: Sequence[Mapping[str, Any]], order: Sequence[str], margin: float
+) -> None:
+    axes.axvspan(-margin, margin, color=PALETTE["grey"], alpha=0.25, linewidth=0)
+    axes.axvline(0, color=INK, linewidth=0.8)
+    colour, marker = KIND_LOOKS["increment"]
+    for row in rows:
+        y = -order.index(row["title"])
+        sure = row["low"] > 0 or row["high"] < 0
+        axes.plot([row["low"], row["high"]], [y, y], color=colour, linewidth=1.6, zorder=2)
+        axes.plot(
+            [row["value"]],
+            [y],
+            marker,
+            color=colour,
+            markerfacecolor=colour if sure else "white",
+            markersize=5,
+            gid=f"gain {row['title']} {'filled' if sure else 'open'}",
+            zorder=3,
+        )
+    axes.set_xlabel("gain in AUROC by graphs")
+    _quiet(axes)
+
+
+def _quiet(axes: Any) -> None:
+    axes.grid(axis="both", linewidth=0.5)
+    axes.set_axisbelow(True)
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+
+
+def _order(rows: Mapping[str, Sequence[Mapping[str, Any]]], key: str) -> list[str]:
+    return list(dict.fromkeys(row[key] for found in rows.values() for row in found))
+
+
+def _check(
+    families: Mapping[str, Sequence[Mapping[str, Any]]],
+    gains: Mapping[str, Sequence[Mapping[str, Any]]],
+) -> None:
+    if not any(len(rows) for rows in families.values()):
+        raise ValueError("no rows to draw: run `rgh predict` on more traces first")
+    intervals = [(row["title"], row["auroc"]) for rows in families.values() for row in rows]
+    intervals += [(row["title"], row) for rows in gains.values() for row in rows]
+    for name, found in intervals:
+        low, value, high = (float(found[key]) for key in ("low", "value", "high"))
+        if not (np.isfinite([low, value, high]).all() and low - 1e-9 <= value <= high + 1e-9):
+            raise ValueError(
+                f"{name}: the interval [{low}, {high}] does not hold its value {value}"
+            )
