@@ -34,7 +34,7 @@ def rewired_graph(
     graph: StepGraph,
     seed: int = 0,
     keep: Literal["degree", "strength"] = "degree",
-    swaps_per_node: int = 20,
+    swaps_per_node: int = 400,
 ) -> StepGraph:
     """Return a random graph with the same degrees: who is connected to whom is shuffled.
 
