@@ -25,6 +25,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from rg_helpers.graphs.batches import free_bytes
 from rg_helpers.step_attention.blockwise import RowBlock, RowPlan, plan_rows
 from rg_helpers.step_attention.tap import StepAttentionTap, tap_step_attention
 from rg_helpers.traces import Trace
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 
 BLOCK_ROWS = 48
+MOST_TRACES = 8  # of one batch
 Passes = Literal["all", "own", "none"]
 
 
@@ -175,13 +177,17 @@ def watched_backward(
 
 
 def backward_bytes(model: PreTrainedModel, trace: Trace) -> int:
-    """Estimate, on the high side, what one trace takes in a forward and a backward pass."""
+    """Estimate, on the high side, what one trace takes in a forward and a backward pass.
+
+    At least an eighth of what a batch may take: wider batches cost memory and gain little.
+    """
     config = model.config.get_text_config()
     tokens, heads, width = len(trace), config.num_attention_heads, config.hidden_size
     per_layer = 20 * width + 5 * (getattr(config, "intermediate_size", None) or 4 * width)
     scores = 8 * heads * min(tokens, 128) * tokens
-    logits = 4 * config.vocab_size
-    return 4 * (tokens * (config.num_hidden_layers * per_layer + logits) + scores)
+    logits = 6 * config.vocab_size
+    needed = 4 * (tokens * (config.num_hidden_layers * per_layer + logits) + scores)
+    return max(needed, free_bytes(model) // MOST_TRACES)
 
 
 def rows_of_written(scores: np.ndarray, trace: Trace) -> np.ndarray:
