@@ -2,7 +2,8 @@
 
 One row trains on all traces of one group and tests on all of another; on the diagonal the risks are
 out-of-fold. Problems never stand on both sides. Nothing of the test group is fitted, not even a
-scaler: a predictor that leans on what is usual in its own group falls here.
+scaler: a predictor that leans on what is usual in its own group falls here. What graphs are drawn
+with (heads, clusters) was fitted beforehand on the fit traces of all families together.
 """
 
 from __future__ import annotations
@@ -36,8 +37,8 @@ def transfer_matrix(
 ) -> list[dict[str, Any]]:
     """Return rows with `name`, `train`, `test`, AUROC (value, low, high, n problems) and sizes.
 
-    `groups` names each trace's group (family, difficulty). Where a group has too few traces or one
-    class alone the row says so under `skipped` instead of a value.
+    `groups` names each trace's group (family, difficulty). Where a group has fewer
+    traces of a class than folds the row says so under `skipped` instead of a value.
     """
     wrong, groups = np.asarray(wrong, bool), np.asarray(groups)
     problems = cluster_numbers(problem_ids)
@@ -92,8 +93,8 @@ def _measured(
 ) -> dict[str, Any]:
     clusters = cluster_numbers(problems[test].tolist())
     for side in (fit, test):
-        if wrong[side].all() or not wrong[side].any():
-            raise ValueError(f"{int(wrong[side].sum())} of {len(side)} traces are wrong")
+        if min(wrong[side].sum(), (~wrong[side]).sum()) < folds:
+            raise ValueError(f"{int(wrong[side].sum())} of {len(side)} traces are wrong: too few")
     if fit is test or np.array_equal(fit, test):
         own = _rows(entrant.features, fit)
         found = cross_validated_scores(

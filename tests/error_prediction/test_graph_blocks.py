@@ -127,9 +127,14 @@ def test_columns_are_features_beside_sums_over_steps(fit):
     assert (columns["rewired"].values != wiring.values).any()
     assert columns["steps"].values.shape == (len(SET), 4 * len(ROW_NUMBERS))
     assert all(np.isfinite(found.values).all() for found in columns.values())
-    graph = block.graphs[0]
-    control = rewired(graph)
-    assert ((control.weights > 0).sum(axis=1) == (graph.weights > 0).sum(axis=1)).all()
+    dense = block.graphs[0]
+    for axis in (0, 1):
+        assert rewired(dense).weights.sum(axis) == pytest.approx(dense.weights.sum(axis), abs=1e-4)
+    sparse = dense.top_k(2)
+    kept = (sparse.weights > 0).sum(axis=1)
+    assert kept.sum() < len(sparse) * (len(sparse) - 1) / 4
+    assert ((rewired(sparse).weights > 0).sum(axis=1) == kept).all()
+    assert (rewired(sparse).weights != sparse.weights).any()
     with pytest.raises(ValueError, match="no column 'depht'"):
         wiring.named(["depht"])
     with pytest.raises(ValueError, match="2 names"):

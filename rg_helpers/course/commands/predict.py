@@ -72,8 +72,8 @@ def run(arguments: argparse.Namespace) -> int:
     size = profiles.sizes(
         arguments.profile,
         smoke={"draws": 200, "side_draws": 100, "epochs": 2, "fit_problems": 6},
-        cpu={"draws": 10_000, "side_draws": 2000, "epochs": 30, "fit_problems": 40},
-        gpu={"draws": 10_000, "side_draws": 2000, "epochs": 30, "fit_problems": 100},
+        cpu={"draws": 10_000, "side_draws": 2000, "epochs": 20, "fit_problems": 40},
+        gpu={"draws": 10_000, "side_draws": 2000, "epochs": 20, "fit_problems": 100},
     )
     model = tokenizer = None
     if arguments.model != NO_MODEL:
@@ -165,7 +165,7 @@ def claims_of(report: Mapping[str, Any], path: Path) -> Iterator[Claim]:
     for family, found in report["families"].items():
         for row in found.get("rows", ()):
             for metric in ("auroc", "within_problem_auc"):
-                if row[metric] is None:
+                if row[metric] is None or row["kind"] not in ("baseline", "graph"):
                     continue
                 bar = LEAST_AUROC if row["name"] in ATTENTION and metric == "auroc" else None
                 yield claim_from_result(
@@ -262,7 +262,9 @@ def _check_own(arguments: argparse.Namespace) -> None:
 
 
 def _command(arguments: argparse.Namespace) -> str:
-    words = f"{COMMAND} {arguments.traces.name} --target {arguments.target}"
+    path, root = arguments.traces.resolve(), repository().resolve()
+    name = path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
+    words = f"{COMMAND} {name} --target {arguments.target}"
     words += f" --profile {arguments.profile} --seed {arguments.seed}"
     model = str(arguments.model)
     if model != COURSE:
