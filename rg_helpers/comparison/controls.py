@@ -13,7 +13,6 @@ from rg_helpers.graphs.controls import (
     PositionOnly,
     previous_step_graph,
     random_graph,
-    rewired_graph,
 )
 from rg_helpers.graphs.methods import FitData
 from rg_helpers.graphs.step_graph import StepGraph
@@ -21,6 +20,7 @@ from rg_helpers.traces import Trace
 
 CONTROLS = ("previous_step", "position_only", "random")
 REWIRED = "rewired"  # of the method's own graph, so every method has another one
+ROUNDS = 600  # after which more rounds move no more gold weight (see the test)
 
 
 def draw_controls(
@@ -50,18 +50,41 @@ def draw_controls(
     return Drawn(tuple(variants), np.stack(weights), tuple(indices), 0.0)
 
 
-def rewired(
-    weights: np.ndarray, pairs: Pairs, traces: Sequence[Trace], seed: int = 0
-) -> np.ndarray:
+def rewired(weights: np.ndarray, pairs: Pairs, seed: int = 0, rounds: int = ROUNDS) -> np.ndarray:
     """Rewire a method's own graphs (pairs,): same row and column sums, other partners.
 
-    Only written rows take part; who is read often stays known, who reads whom is shuffled.
+    The moves are those of `graphs.controls.rewired_graph(keep="strength")`: a random part of the
+    weight goes round a rectangle of two written rows and two columns before both. Here all
+    rectangles of a random pairing of rows and of columns move at once, in all graphs; they share no
+    entry.
     """
-    matrices = []
-    for trace, matrix in zip(traces, square(weights, pairs), strict=True):
-        graph = StepGraph(matrix, trace.kinds, trace.texts, "drawn", "", trace.trace_id)
-        matrices.append(rewired_graph(graph, seed, keep="strength").weights)
-    return pairs.read(matrices)
+    generator = np.random.default_rng(seed)
+    given, nodes = np.asarray(pairs.given), np.asarray(pairs.nodes)
+    row = pairs.targets - given[pairs.graphs]
+    rows, columns = int((nodes - given).max()), int(nodes.max())
+    table = np.zeros((rows, columns, len(nodes)))  # graphs last: the moves then run along memory
+    table[row, pairs.sources, pairs.graphs] = weights
+    targets = given + np.arange(rows)[:, None]
+    before = np.where(targets < nodes, targets, 0)  # (rows, graphs): how many columns a row has
+    for _ in range(rounds):
+        i, k = _paired(generator, rows)
+        j, m = _paired(generator, columns)
+        allowed = np.maximum(j, m)[:, None] < np.minimum(before[i], before[k])[:, None, :]
+        i, k = i[:, None], k[:, None]
+        first, second, third, fourth = table[i, j], table[k, m], table[i, m], table[k, j]
+        most, least = np.minimum(first, second), -np.minimum(third, fourth)
+        moved = least + generator.random(most.shape, dtype=np.float32) * (most - least)
+        moved *= allowed
+        table[i, j], table[k, m] = first - moved, second - moved
+        table[i, m], table[k, j] = third + moved, fourth + moved
+    return np.maximum(table[row, pairs.sources, pairs.graphs], 0).astype(np.float32)
+
+
+def _paired(generator: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return a random pairing of 0 .. count - 1 as two arrays; of an odd number one stays out."""
+    order = generator.permutation(count)
+    half = count // 2
+    return order[:half], order[half : 2 * half]
 
 
 def square(weights: np.ndarray, pairs: Pairs) -> list[np.ndarray]:

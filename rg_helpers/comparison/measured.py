@@ -11,7 +11,6 @@ from rg_helpers.comparison.drawn import Drawn, Variant
 from rg_helpers.comparison.pairs import Pairs
 from rg_helpers.comparison.recovery import BASIC, METRICS, Reading, measure
 from rg_helpers.statistics import Bootstrap, holm
-from rg_helpers.traces import Trace
 
 Row = dict[str, Any]
 Readings = Mapping[tuple[str, str], Reading]
@@ -85,7 +84,6 @@ def measure_controls(drawn: Drawn, readings: Readings) -> Controls:
 def measure_graphs(
     drawn: Drawn,
     pairs: Pairs,
-    traces: Sequence[Trace],
     readings: Readings,
     controls: Controls,
     seed: int = 0,
@@ -97,7 +95,7 @@ def measure_graphs(
     """
     rows: list[Row] = []
     for variant, weights in drawn.named():
-        shuffled = rewired(weights, pairs, traces, seed)
+        shuffled = rewired(weights, pairs, seed)
         for key, reading in readings.items():
             found = measure(weights, reading, variant.threshold, _metrics(key))
             rows += _rows(variant, "method", reading, found)

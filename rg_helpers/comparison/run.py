@@ -277,9 +277,7 @@ class _Sides:
         rows = stages.load_rows(path, key)
         if rows is None:
             seed = place.plan.seed
-            rows = measure_graphs(
-                drawn, side.pairs, side.traces, side.readings, side.controls, seed
-            )
+            rows = measure_graphs(drawn, side.pairs, side.readings, side.controls, seed)
             stages.save_rows(path, rows, key)
         return rows
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.stats import spearmanr
@@ -12,6 +14,7 @@ from rg_helpers.comparison.controls import rewired, square
 from rg_helpers.comparison.pairs import Pairs
 from rg_helpers.comparison.solutions import judged
 from rg_helpers.edge_recovery import Candidates
+from rg_helpers.graphs.controls import rewired_graph
 from rg_helpers.graphs.step_graph import normalise_rows
 from rg_helpers.problems import generate_problems
 
@@ -116,8 +119,34 @@ def test_graphs_of_some_traces_are_compared_on_the_shared_ones(traces):
 def test_rewiring_keeps_the_sums_and_moves_the_weights(traces):
     pairs = Pairs.of(traces)
     weights = pairs.normalised(pairs.read(matrices(traces)))
-    shuffled = rewired(weights, pairs, traces)
+    shuffled = rewired(weights, pairs)
     assert not np.allclose(shuffled, weights, atol=0.05)
+    assert np.array_equal(shuffled, rewired(weights, pairs))
+    assert not np.array_equal(shuffled, rewired(weights, pairs, seed=1))
     for before, after in zip(square(weights, pairs), square(shuffled, pairs), strict=True):
         assert np.allclose(before.sum(0), after.sum(0), atol=1e-4)
         assert np.allclose(before.sum(1), after.sum(1), atol=1e-4)
+        assert (after >= 0).all()
+
+
+def test_rewiring_forgets_as_much_as_that_of_one_graph(solutions, traces):
+    """The share of gold edges' weight that stays in place is that of the slow, tested version."""
+    pairs = Pairs.of(traces)
+    gold = [solution.claimed() for solution in solutions]
+    soft = [graph.weights + 0.02 * np.tril(np.ones_like(graph.weights), -1) for graph in gold]
+    flat = pairs.normalised(pairs.read(soft))
+    edges = pairs.read([graph.weights > 0 for graph in gold]) > 0
+    written = [np.array([k in ("step", "answer") for k in graph.kinds]) for graph in gold]
+    slow = [
+        rewired_graph(replace(graph, weights=matrix), seed, "strength").weights * rows[:, None]
+        for seed in range(3)
+        for graph, matrix, rows in zip(gold, square(flat, pairs), written, strict=True)
+    ]
+    count = len(gold)
+    slow = [pairs.read(slow[n * count : (n + 1) * count])[edges].sum() for n in range(3)]
+    fast = [rewired(flat, pairs, seed)[edges].sum() for seed in range(3)]
+    kept = float(flat[edges].sum())
+    assert np.mean(fast) == pytest.approx(np.mean(slow), abs=0.03 * kept)
+    longer = rewired(flat, pairs, rounds=1200)[edges].sum()
+    assert np.mean(fast) == pytest.approx(longer, abs=0.04 * kept)
+    assert np.mean(fast) < 0.5 * kept
