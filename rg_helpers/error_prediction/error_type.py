@@ -46,7 +46,7 @@ def classify_errors(
     Raises `ValueError` if fewer than two types are left.
     """
     types, problem_ids = np.asarray(types), np.asarray(problem_ids)
-    met = {name: len(set(problem_ids[types == name])) for name in np.unique(types)}
+    met = {name: len(set(problem_ids[types == name])) for name in np.unique(types).tolist()}
     kept = [name for name, count in met.items() if count >= max(LEAST_PROBLEMS, folds)]
     if len(kept) < 2:
         raise ValueError(

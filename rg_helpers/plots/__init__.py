@@ -9,6 +9,7 @@ from rg_helpers.plots.comparison import draw_agreement, draw_comparison
 from rg_helpers.plots.heads import draw_all_heads, draw_head_scores, draw_parts
 from rg_helpers.plots.heatmaps import draw_head_grid, draw_step_heatmap
 from rg_helpers.plots.intervals import draw_accuracy_by_operations, draw_intervals
+from rg_helpers.plots.prediction import draw_prediction
 from rg_helpers.plots.reasoning_graph import draw_reasoning_graph
 from rg_helpers.plots.style import (
     EDGE_STYLES,
@@ -35,6 +36,7 @@ __all__ = [
     "draw_intervals",
     "draw_mirrored_arcs",
     "draw_parts",
+    "draw_prediction",
     "draw_reasoning_graph",
     "draw_step_heatmap",
     "draw_walk",

@@ -29,8 +29,7 @@ from rg_helpers.error_prediction.report import Settings, flat_rows, predict_repo
 from rg_helpers.error_prediction.trace_set import load_trace_set
 from rg_helpers.graphs.methods import find_method
 from rg_helpers.language_model import COURSE, load_model
-from rg_helpers.plots import use_course_style
-from rg_helpers.plots.prediction import draw_prediction
+from rg_helpers.plots import draw_prediction, use_course_style
 from rg_helpers.plots.style import png_bytes
 from rg_helpers.problems import FAMILIES
 
