@@ -47,8 +47,13 @@ def coefficient_table(
     `columns` decides which one stays. Raises `ValueError` for too few problems or errors, or where
     the classes are separated perfectly.
     """
-    import statsmodels.api as sm
-    from statsmodels.tools.sm_exceptions import PerfectSeparationWarning
+    try:
+        import statsmodels.api as sm
+        from statsmodels.tools.sm_exceptions import PerfectSeparationWarning
+    except ImportError as error:
+        raise ValueError("coefficients need statsmodels: pip install rg_helpers[prediction]") from (
+            error
+        )
 
     wrong, clusters = np.asarray(wrong, bool), cluster_numbers(problem_ids)
     kept, left_out = _independent(columns)

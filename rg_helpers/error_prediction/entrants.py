@@ -42,7 +42,8 @@ TITLES = {
     f"{EVERY}_graphs": "every baseline + all graphs",
     "graphs_logistic": "all graphs (logistic)",
     "graphs_boosting": "all graphs (boosting)",
-    "agreement_boosting": "attention and words agree (boosting)",
+    "agreement_logistic": "model's and words' graphs agree (logistic)",
+    "agreement_boosting": "model's and words' graphs agree (boosting)",
 }
 
 
@@ -104,7 +105,13 @@ def network_entrants(
     """Return graph networks on the first method's graphs, their node features included."""
     if not architectures:
         return []
-    from rg_helpers.error_prediction.graph_network import GraphNetworkClassifier, graph_input
+    try:
+        from rg_helpers.error_prediction.graph_network import GraphNetworkClassifier, graph_input
+    except ImportError as error:
+        raise ValueError(
+            "graph networks need torch-geometric: pip install rg_helpers[prediction], or ask for "
+            "none (graph_networks=(), `rgh predict ... --networks`)"
+        ) from error
 
     block = next(iter(inputs.blocks.values()))
     graphs = [graph_input(graph) for graph in block.graphs]

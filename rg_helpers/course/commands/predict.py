@@ -236,7 +236,7 @@ def summary(family: str, found: Mapping[str, Any]) -> str:
 
 
 def _shown(row: Mapping[str, Any]) -> bool:
-    return row["kind"] != "increment" and not row["name"].endswith("_rewired")
+    return row["kind"] != "increment"
 
 
 def _interval(found: Mapping[str, Any], form: str = ".3f") -> str:
