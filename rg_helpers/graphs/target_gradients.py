@@ -157,6 +157,8 @@ def _batched_gradients(
             ],
             is_grads_batched=True,
         )
+    # The graph holds the watcher, and the watcher holds the graph: let go of it.
+    watcher.keys = watcher.values = None
     return gradients[:, 0], log_p
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +14,7 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import eager_mask
 
 from rg_helpers.graphs import graded_attention
+from rg_helpers.graphs import target_gradients as target_module
 from rg_helpers.graphs.input_gradient import (
     input_gradient_graphs,
     input_gradient_scores,
@@ -174,6 +178,25 @@ def test_one_point_from_zero_is_the_gradient_half_way():
     gradients, _ = target_gradients(model, ids, embedded / 2, SPANS)
     signed, _ = integrated_gradients(model, trace, points=1, baseline="zero")
     assert close(signed, (gradients * embedded).sum(-1).numpy(), 1e-5)
+
+
+def test_the_graph_of_a_pass_is_let_go(monkeypatch):
+    """Watcher and autograd graph hold each other; a long run would fill the memory."""
+    made = []
+
+    class Remembered(target_module._TopLayer):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            made.append(weakref.ref(self))
+
+    monkeypatch.setattr(target_module, "_TopLayer", Remembered)
+    gc.disable()
+    try:
+        input_gradient_scores(tiny_model("qwen3"), TRACES[:1])
+        assert made
+        assert all(reference() is None for reference in made)
+    finally:
+        gc.enable()
 
 
 def test_graphs_and_the_model_left_as_it_was():
