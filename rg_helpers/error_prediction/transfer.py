@@ -37,8 +37,8 @@ def transfer_matrix(
 ) -> list[dict[str, Any]]:
     """Return rows with `name`, `train`, `test`, AUROC (value, low, high, n problems) and sizes.
 
-    `groups` names each trace's group (family, difficulty). Where a group has fewer
-    traces of a class than folds the row says so under `skipped` instead of a value.
+    `groups` names each trace's group (family, difficulty). Where a group has fewer traces of a
+    class than two a fold, the row says so under `skipped` instead of a value.
     """
     wrong, groups = np.asarray(wrong, bool), np.asarray(groups)
     problems = cluster_numbers(problem_ids)
@@ -93,7 +93,7 @@ def _measured(
 ) -> dict[str, Any]:
     clusters = cluster_numbers(problems[test].tolist())
     for side in (fit, test):
-        if min(wrong[side].sum(), (~wrong[side]).sum()) < folds:
+        if min(wrong[side].sum(), (~wrong[side]).sum()) < 2 * folds:
             raise ValueError(f"{int(wrong[side].sum())} of {len(side)} traces are wrong: too few")
     if fit is test or np.array_equal(fit, test):
         own = _rows(entrant.features, fit)

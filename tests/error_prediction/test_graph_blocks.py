@@ -103,6 +103,17 @@ def test_ones_own_traces_set_whole_problems_aside():
     assert again.hash == fit.hash, "labels play no part"
 
 
+def test_without_gold_heads_are_averaged_and_what_is_fitted_on_is_not_scored():
+    own = own_traces(SET)
+    _, scored = fit_traces(own, TOKENIZER)
+    found = prediction_inputs(own, MODEL, TOKENIZER, ("attention", "cluster"), progress=False)
+    assert found.blocks["attention"].choice.startswith("mean of")
+    assert "set aside" in found.fit_origin
+    assert found.traces.problem_ids.tolist() == own.problem_ids[scored].tolist()
+    assert len(found.disagreement) == len(found.texts) == len(found.confidence) == scored.sum()
+    assert [len(s) for s in found.step_states] == [len(t.steps) for t in found.traces.traces]
+
+
 def test_inputs_do_not_depend_on_labels(tmp_path):
     methods = ("attention", "cluster")
     flipped = TraceSet(SET.traces, tuple(reversed(SET.labels)))
