@@ -59,14 +59,15 @@ FORMS = (
         command=None,  # python benchmarks/gradient_graph.py
     ),
     ClaimForm("bench.gradient_graph.gpu.time_vs_forward_backward"),
-    ClaimForm(
-        "bench.features.speedup_vs_networkx",
-        command=None,  # python benchmarks/features.py
-    ),
+    ClaimForm("bench.features.speedup_vs_networkx", "python benchmarks/features.py"),
     ClaimForm(
         f"lightweight.{FAMILY}.{{edge_recovery_share,overhead}}",
         command=None,  # python benchmarks/lightweight.py
     ),
+    ClaimForm(f"lightweight.{FAMILY}.{{edge_recovery_share_raw,overhead_forward}}"),
+    ClaimForm(f"predict.*.{FAMILY}.{{auroc,within_problem_auc}}"),
+    ClaimForm(f"predict.increment.{FAMILY}.delta_auroc"),
+    ClaimForm(f"predict.first_wrong_step.{FAMILY}.f1"),
     ClaimForm("course.minutes.cpu", "rgh run --force --jobs 2 --record"),
     ClaimForm("course.minutes.{gpu,hub}"),
 )
