@@ -59,6 +59,10 @@ FORMS = (
         command=None,  # python benchmarks/gradient_graph.py
     ),
     ClaimForm("bench.gradient_graph.gpu.time_vs_forward_backward"),
+    ClaimForm(
+        "bench.gradient_graph.{cpu,gpu}.{relevance,input_direct,input_exact}"
+        ".time_vs_forward_backward"
+    ),
     ClaimForm("bench.features.speedup_vs_networkx", "python benchmarks/features.py"),
     ClaimForm(
         f"lightweight.{FAMILY}.{{edge_recovery_share,overhead}}",
