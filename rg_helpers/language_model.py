@@ -28,9 +28,9 @@ COURSE_FOLDER = Path(__file__).resolve().parent.parent / "data" / "course_model"
 
 
 def course_config(
-    hidden_size: int = 128, layers: int = 4, heads: int = 4, intermediate_size: int = 512
+    hidden_size: int = 128, layers: int = 4, heads: int = 4, intermediate_size: int = 384
 ) -> Qwen3Config:
-    """Return the architecture of the course model: Qwen3 (Yang et al. 2025), about 1.1 M weights.
+    """Return the architecture of the course model: Qwen3 (Yang et al. 2025), about 0.9 M weights.
 
     Four layers of four heads are few enough to look at every head in one figure.
     """

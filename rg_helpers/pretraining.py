@@ -32,7 +32,7 @@ from rg_helpers.tokenizer import build_tokenizer
 class PretrainingRecipe:
     """Everything that determines the course model; written beside its weights."""
 
-    steps: int = 6500
+    steps: int = 8000
     copy_steps: int = 1200
     copy_batch_tokens: int = 3072
     batch_tokens: int = 4096
@@ -45,7 +45,7 @@ class PretrainingRecipe:
     hidden_size: int = 128
     layers: int = 4
     heads: int = 4
-    intermediate_size: int = 512
+    intermediate_size: int = 384
     curriculum: Curriculum = field(default_factory=Curriculum)
 
 

@@ -15,9 +15,7 @@ Example = Callable[
     [random.Random, PreTrainedTokenizerFast, "Curriculum", float], tuple[list[int], int]
 ]
 COPY_TOKENS = 64  # ids below it are the "few tokens" of the copying phase
-COPY_ALONE = 0.5  # from this share of the copying phase on, most of it is of premises
-RECITED_SHARE = 0.7
-BY_VARIABLE_SHARE = 0.75  # of the programs recited; the others keep their line labels
+COPY_ALONE = 0.6  # from this share of the copying phase on, half of it is of premises
 IGNORED = -100  # label of a token that the loss leaves out
 
 
@@ -26,11 +24,11 @@ class Curriculum:
     """How problems grow: to `operations` and `distractors`, reached at `grown_by` of the run."""
 
     families: tuple[str, ...] = FAMILIES
-    operations: int = 8
+    operations: int = 6
     start_operations: int = 2
     grown_by: float = 0.5
     distractors: int = 4
-    copying_share: float = 0.15
+    copying_share: float = 0.05
 
     def largest(self, progress: float) -> int:
         """Return the most operations a problem may have at this share of the run (0 to 1)."""
@@ -65,15 +63,10 @@ def recitation(
     """Return the premises of a problem followed by the same premises in another order.
 
     Once a premise is under way the rest of it can be looked up: the dense form of what every step
-    of a solution does. Programs are recited most, mostly without line labels: a line has then to be
-    found by its variable, which a traced program asks for only once or twice a line. Problems grow
-    with `progress` (0 to 1).
+    of a solution does. Problems grow with `progress` (0 to 1).
     """
-    family = rng.choice(curriculum.families)
-    if "program" in curriculum.families and rng.random() < 0.25:
-        family = "program"
     problem = generate_problem(
-        family,
+        rng.choice(curriculum.families),
         rng.getrandbits(48),
         operations=rng.randint(1, 1 + int(4 * progress)),
         distractors=rng.randint(0, 2),
@@ -81,10 +74,11 @@ def recitation(
     )
     premises = [node.text for node in problem.nodes if node.kind == "premise"]
     again = rng.sample(premises, len(premises))
-    given, written = problem.separator.join(premises), problem.separator.join(again)
-    if problem.family == "program" and rng.random() < BY_VARIABLE_SHARE:
-        written = " " + ", ".join(line.split(": ", 1)[1] for line in again)
-    return _encode_pair(tokenizer, given + problem.separator, written)
+    return _encode_pair(
+        tokenizer,
+        problem.separator.join(premises) + problem.separator,
+        problem.separator.join(again),
+    )
 
 
 def copying_example(
@@ -95,7 +89,7 @@ def copying_example(
     Half of the random sequences use few different tokens: each is then seen more often, and the
     copying circuit can form before all tokens are known.
     """
-    if progress >= COPY_ALONE and rng.random() < RECITED_SHARE:
+    if progress >= COPY_ALONE and rng.random() < 0.5:
         return recitation(rng, tokenizer, curriculum, progress)
     vocabulary = COPY_TOKENS if rng.random() < 0.5 else len(tokenizer)
     return repeated_sequence(rng, vocabulary, tokenizer.bos_token_id)

@@ -6,7 +6,6 @@ import itertools
 import json
 import math
 import random
-import re
 from collections import Counter
 from dataclasses import asdict, replace
 
@@ -211,18 +210,13 @@ def test_repeated_sequences_repeat_and_only_the_copies_are_learnt():
 
 
 def test_a_recitation_restates_every_premise_once():
-    rng, found_by_variable = random.Random(0), 0
+    rng = random.Random(0)
     for _ in range(50):
         ids, start = recitation(rng, TOKENIZER, Curriculum(), progress=0.5)
         given = TOKENIZER.decode(ids[:start], skip_special_tokens=True)
         again = TOKENIZER.decode(ids[start:], skip_special_tokens=True)
-        if not again.startswith("L") and given.startswith("L"):
-            found_by_variable += 1
-            given = re.sub(r"L\d+: ", "", given)
-            again = again.replace(",", "")
         assert sorted(given.split()) == sorted(again.split())
         assert ids[-1] == TOKENIZER.eos_token_id
-    assert found_by_variable > 3, "some programs are recited without labels"
 
 
 def test_the_curriculum_grows_to_its_largest_and_no_further():

@@ -248,7 +248,8 @@ def _with_premise(problem: Problem, changed: Quantity, text: str) -> Problem | N
     draft = replace(problem, nodes=(*prompt, *problem.nodes[first:]), quantities=quantities)
     if problem.family == "program":
         lines = play(draft)
-        values = {line.quantity.key: line.value for line in lines if line.kind != "answer"}
+        run = {line.quantity.key: line.value for line in lines if line.kind != "answer"}
+        values = {q.key: run.get(q.key) for q in draft.quantities}  # None: a line that is not run
     else:
         values = _values(draft)
         lines = play(_with_values(draft, values))

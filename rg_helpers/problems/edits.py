@@ -9,13 +9,7 @@ from dataclasses import dataclass, field
 from rg_helpers.problems.judgement import APPLY, Value
 from rg_helpers.problems.problem import Problem
 from rg_helpers.problems.read_program import guard_of
-from rg_helpers.problems.script import (
-    ScriptLine,
-    answer_line,
-    given_line,
-    program_line,
-    worked_line,
-)
+from rg_helpers.problems.script import ScriptLine, answer_line, given_line, worked_line
 
 LARGEST = 99  # wrong values have two digits at most, like right ones
 
@@ -85,7 +79,7 @@ def put_in(
     return Edit(
         way,
         i,
-        worked_line(problem, quantity, inputs, value, line.test),
+        worked_line(problem, quantity, inputs, value),
         {quantity.key: value},
         ignored=node_of(problem, stated[line.sources[place]]),
         used=None if used is None else node_of(problem, used),
@@ -96,7 +90,7 @@ def slips(problem: Problem, lines: list[ScriptLine]) -> Iterator[Edit]:
     """Right inputs, wrong result."""
     for i, line in computations(lines):
         for wrong in near_misses(line.value):
-            text = worked_line(problem, line.quantity, line.inputs, wrong, line.test)
+            text = worked_line(problem, line.quantity, line.inputs, wrong)
             yield Edit("result", i, text, {line.quantity.key: wrong})
 
 
@@ -123,14 +117,15 @@ def irrelevant_steps(problem: Problem, lines: list[ScriptLine]) -> Iterator[Edit
 
 def _untaken_branches(problem: Problem, lines: list[ScriptLine]) -> Iterator[Edit]:
     """The other arm of a test, traced as if it had been taken."""
-    for i, line in enumerate(lines):
-        if line.kind != "skip":
+    for quantity in problem.quantities:
+        if quantity.value is not None:
             continue
-        quantity = line.quantity
-        test = next(other for other in lines if other.quantity.key == line.sources[0])
-        inputs = test.inputs  # both branches read what the test reads
+        flag = guard_of(problem, quantity)[1]
+        test = next(i for i, line in enumerate(lines) if line.quantity.name == flag)
+        inputs = lines[test].inputs  # both branches read what the test reads
         value = APPLY[problem.family](quantity.operator, quantity.operand, list(inputs))
-        yield Edit("branch", i, worked_line(problem, quantity, inputs, value, line.test))
+        text = worked_line(problem, quantity, inputs, value)
+        yield from (Edit("branch", i, text, inserted=True) for i in range(test + 1, len(lines)))
 
 
 def missing_steps(problem: Problem, lines: list[ScriptLine]) -> Iterator[Edit]:
@@ -163,13 +158,8 @@ def contradictions(problem: Problem, lines: list[ScriptLine]) -> Iterator[Edit]:
         if line.kind == "answer":
             for wrong in _nobodys(problem, lines, line.value):
                 ignored = node_of(problem, stated[line.quantity.key])
-                yield Edit("answer", i, answer_line(problem, wrong), ignored=ignored)
+                yield Edit("answer", i, answer_line(wrong), ignored=ignored)
         elif line.kind == "compute":
-            guard = guard_of(problem, line.quantity) if problem.family == "program" else None
-            if guard:
-                test = next(at for at, other in enumerate(lines) if other.quantity.name == guard[1])
-                text = program_line(problem, line.quantity, None, (), (), None, line.test)
-                yield Edit("skipped", i, text, ignored=node_of(problem, test))
             for place in range(len(line.sources)):
                 for wrong in _nobodys(problem, lines, line.inputs[place]):
                     yield put_in(problem, line, i, place, wrong, "value", stated, None)
@@ -195,9 +185,6 @@ def unreadable_steps(problem: Problem, lines: list[ScriptLine]) -> Iterator[Edit
     lost = r"\d+|True|False"
     if problem.family == "program":
         for i, line in enumerate(lines):
-            if line.kind == "skip":
-                yield Edit("garbled", i, _tidy(re.sub(r"\b[a-z]\b", "", line.text)))
-                continue
             head, tail = re.split("(?<==)|(?<=is)", line.text, maxsplit=1)
             yield Edit("garbled", i, _tidy(head + re.sub(rf"\b([a-z]|{lost})\b", "", tail)))
         return

@@ -35,7 +35,7 @@ from rg_helpers.traces import gold_trace, sample_traces
 
 RESULT_NAME = "edge_recovery_attention.json"
 CLAIMED_METRICS = ("auroc", "ap", "f1")
-OPERATIONS = (2, 8)
+OPERATIONS = (2, 6)
 DISTRACTORS = (1, 3)
 LEAST_OWN_SOLUTIONS = 10  # fewer right solutions than this say nothing; the table shows a gap
 LEAST_FIT_PROBLEMS = 10
