@@ -42,7 +42,8 @@ def rewired_graph(
     yet (Maslov & Sneppen 2002). `keep="degree"`, for sparse graphs: every target keeps its number
     of sources and their weights, every source its number of targets. `keep="strength"`, for dense
     graphs, where no edge is missing: a random part of the weight is moved, so that every row sum
-    and every column sum stays what it was.
+    and every column sum stays what it was. With few `swaps_per_node` much of the graph is left
+    standing, and the control looks better than it is.
     """
     generator = _generator(graph, seed)
     weights = graph.weights.astype(np.float64)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -125,3 +127,17 @@ def test_position_only_beats_the_chain_on_other_problems():
 
     assert hits(fitted.graph) > hits(previous_step_graph)
     assert hits(fitted.graph) > 2 * hits(random_graph)
+
+
+def test_rewiring_goes_on_until_the_graph_is_forgotten():
+    """Twice the swaps must not bring the control nearer to knowing nothing."""
+    graphs = [gold_graph(problem) for problem in generate_problems("program", 20, "validation")]
+
+    def kept(swaps: int) -> float:
+        pairs = [(g, rewired_graph(g, 0, swaps_per_node=swaps)) for g in graphs]
+        same = sum(((g.weights > 0) & (r.weights > 0)).sum() for g, r in pairs)
+        return same / sum((g.weights > 0).sum() for g in graphs)
+
+    default = inspect.signature(rewired_graph).parameters["swaps_per_node"].default
+    assert kept(1) > kept(default) + 0.1
+    assert abs(kept(default) - kept(2 * default)) < 0.05

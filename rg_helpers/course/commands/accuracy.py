@@ -55,6 +55,8 @@ def run(arguments: argparse.Namespace) -> int:
             "--record keeps the course model's accuracy on test problems: leave out --model and "
             "--split, or leave out --record"
         )
+    if arguments.record and arguments.choose:
+        raise ValueError("--choose measures validation problems, --record test problems: give one")
     model, tokenizer = load_model(arguments.model, device=arguments.device)
     if arguments.choose:
         _choose(model, tokenizer, arguments)
