@@ -28,13 +28,18 @@ COURSE_FOLDER = Path(__file__).resolve().parent.parent / "data" / "course_model"
 
 
 def course_config(
-    hidden_size: int = 128, layers: int = 4, heads: int = 4, intermediate_size: int = 384
+    hidden_size: int = 128,
+    layers: int = 4,
+    heads: int = 4,
+    intermediate_size: int = 384,
+    tokenizer: PreTrainedTokenizerFast | None = None,
 ) -> Qwen3Config:
     """Return the architecture of the course model: Qwen3 (Yang et al. 2025), about 0.9 M weights.
 
-    Four layers of four heads are few enough to look at every head in one figure.
+    Four layers of four heads are few enough to look at every head in one figure. Without a
+    `tokenizer` it is the course's own.
     """
-    tokenizer = build_tokenizer()
+    tokenizer = build_tokenizer() if tokenizer is None else tokenizer
     return Qwen3Config(
         vocab_size=8 * ((len(tokenizer) + 7) // 8),  # a multiple of 8 keeps matrix products fast
         hidden_size=hidden_size,
@@ -52,10 +57,13 @@ def course_config(
     )
 
 
-def new_course_model(seed: int = 0, **sizes: int) -> Qwen3ForCausalLM:
-    """Return an untrained course model with seeded random weights (float32)."""
+def new_course_model(seed: int = 0, **choices: Any) -> Qwen3ForCausalLM:
+    """Return an untrained course model with seeded random weights (float32).
+
+    `choices` are those of `course_config`.
+    """
     torch.manual_seed(seed)
-    return Qwen3ForCausalLM(course_config(**sizes))
+    return Qwen3ForCausalLM(course_config(**choices))
 
 
 def load_model(

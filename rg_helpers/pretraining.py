@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from safetensors import SafetensorError
@@ -26,6 +26,19 @@ from rg_helpers.pretraining_data import (
     training_batches,
 )
 from rg_helpers.tokenizer import build_tokenizer
+
+
+class TrainingRecipe(Protocol):
+    """What the optimizer and the schedule of a run are made from; a frozen dataclass."""
+
+    steps: int
+    copy_steps: int
+    learning_rate: float
+    warmup_steps: int
+    decay_share: float
+    weight_decay: float
+    gradient_clip: float
+    seed: int
 
 
 @dataclass(frozen=True)
@@ -70,7 +83,7 @@ RECIPES: dict[str, PretrainingRecipe] = {
 LOG_EVERY = 25  # steps
 
 
-def learning_rate_at(recipe: PretrainingRecipe, step: int) -> float:
+def learning_rate_at(recipe: TrainingRecipe, step: int) -> float:
     """Return the learning rate of a step: linear warm-up, constant, then linear decay to zero."""
     decay_steps = max(1, int(recipe.decay_share * recipe.steps))
     rise = min(1.0, (step + 1) / max(1, recipe.warmup_steps))
@@ -90,12 +103,8 @@ def pretrain(
 ) -> Path:
     """Train the course model into `folder`, resuming what an interrupted run left there.
 
-    The run's state (weights and AdamW moments as safetensors, the step, the log) lies in
-    `folder/state` and takes its place atomically; the finished model is a plain Hugging Face
-    folder with `record.json` beside the weights. Raises `ValueError` when the folder holds the
-    state of another recipe and `RuntimeError` when the loss is no longer finite.
+    Raises what `train_model` raises.
     """
-    folder = Path(folder)
     tokenizer = build_tokenizer()
     model = new_course_model(
         recipe.seed,
@@ -104,6 +113,47 @@ def pretrain(
         heads=recipe.heads,
         intermediate_size=recipe.intermediate_size,
     ).to(device)
+    return train_model(
+        recipe,
+        model,
+        tokenizer,
+        lambda first: _all_batches(recipe, tokenizer, first),
+        folder,
+        compile_model=compile_model,
+        save_every=save_every,
+        evaluate=evaluate,
+        evaluate_every=evaluate_every,
+        about={
+            "loss": "cross-entropy on the solution tokens alone",
+            "provenance": provenance("rgh pretrain", recipe.seed, profile),
+        },
+    )
+
+
+def train_model(
+    recipe: TrainingRecipe,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    batches: Callable[[int], Iterator[tuple[torch.Tensor, torch.Tensor]]],
+    folder: str | Path,
+    *,
+    compile_model: bool = True,
+    save_every: int = 250,
+    evaluate: Callable[[PreTrainedModel, int], dict[str, float]] | None = None,
+    evaluate_every: int = 750,
+    about: Mapping[str, Any] | None = None,
+) -> Path:
+    """Train any model by the recipe's optimizer and schedule; an interrupted run is resumed.
+
+    `batches(first)` yields the (tokens, labels) of every step from `first` on, both (batch, width)
+    int64. The run's state (weights and AdamW moments as safetensors, the step, the log) lies in
+    `folder/state` and takes its place atomically; the finished model is a plain Hugging Face
+    folder with `record.json`, which holds `about` too, beside the weights. Raises `ValueError` when
+    the folder holds the state of another recipe and `RuntimeError` when the loss is no longer
+    finite.
+    """
+    folder = Path(folder)
+    device = model.device
     optimizer = _new_optimizer(recipe, model)
     state = _resume(folder / "state", recipe, model, optimizer)
     loss_of = _loss
@@ -115,7 +165,7 @@ def pretrain(
     bar = tqdm(total=total, initial=state["step"], desc="pretraining", disable=None)
     started = time.perf_counter() - state["seconds"]
     model.train()
-    for tokens, labels in _all_batches(recipe, tokenizer, state["step"]):
+    for tokens, labels in batches(state["step"]):
         step = state["step"]
         for group in optimizer.param_groups:
             group["lr"] = _rate_of_run(recipe, step)
@@ -147,18 +197,17 @@ def pretrain(
     save_model(folder, model.eval(), tokenizer)
     record = {
         "recipe": asdict(recipe),
-        "loss": "cross-entropy on the solution tokens alone",
         "parameters": sum(p.numel() for p in model.parameters()),
         "tokens": state["tokens"],
         "seconds": round(state["seconds"], 1),
         "log": state["log"],
-        "provenance": provenance("rgh pretrain", recipe.seed, profile),
+        **(about or {}),
     }
     write_json(folder / "record.json", record)
     return folder
 
 
-def _new_optimizer(recipe: PretrainingRecipe, model: PreTrainedModel) -> torch.optim.AdamW:
+def _new_optimizer(recipe: TrainingRecipe, model: PreTrainedModel) -> torch.optim.AdamW:
     """AdamW whose weight decay pulls on matrices only; norms and their scales are left alone."""
     matrices = [p for p in model.parameters() if p.ndim > 1]
     vectors = [p for p in model.parameters() if p.ndim <= 1]
@@ -169,14 +218,14 @@ def _new_optimizer(recipe: PretrainingRecipe, model: PreTrainedModel) -> torch.o
     return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, 0.95), fused=True)
 
 
-def _rate_of_run(recipe: PretrainingRecipe, step: int) -> float:
+def _rate_of_run(recipe: TrainingRecipe, step: int) -> float:
     """The learning rate of a step counted over both phases; the copy phase has its own warm-up."""
     if step < recipe.copy_steps:
         return recipe.learning_rate * min(1.0, (step + 1) / max(1, recipe.warmup_steps))
     return learning_rate_at(recipe, step - recipe.copy_steps)
 
 
-def _finite(loss: torch.Tensor, norm: torch.Tensor, recipe: PretrainingRecipe, step: int) -> float:
+def _finite(loss: torch.Tensor, norm: torch.Tensor, recipe: TrainingRecipe, step: int) -> float:
     """Return the loss; raise `RuntimeError` before a broken model overwrites a sound state."""
     value, norm_value = loss.item(), norm.item()
     if not (math.isfinite(value) and math.isfinite(norm_value)):
@@ -220,7 +269,7 @@ def _all_batches(
 
 def _save_state(
     folder: Path,
-    recipe: PretrainingRecipe,
+    recipe: TrainingRecipe,
     model: PreTrainedModel,
     optimizer: torch.optim.Optimizer,
     state: dict[str, Any],
@@ -242,7 +291,7 @@ def _save_state(
 
 def _resume(
     folder: Path,
-    recipe: PretrainingRecipe,
+    recipe: TrainingRecipe,
     model: PreTrainedModel,
     optimizer: torch.optim.Optimizer,
 ) -> dict[str, Any]:

@@ -101,6 +101,7 @@ def prediction_inputs(
     tokenizer: PreTrainedTokenizerFast | None = None,
     methods: Sequence[str] = METHODS,
     *,
+    fit: FitTraces | None = None,
     folder: str | Path | None = None,
     fit_problems: int = 40,
     seed: int = 0,
@@ -108,9 +109,10 @@ def prediction_inputs(
 ) -> Inputs:
     """Compute the inputs of all readable traces; those set aside to fit graphs on are left out.
 
+    With `fit`, traces of other problems, graphs are fitted on these and nothing is set aside.
     Without a `model` only the methods and baselines that need none are computed, and the others
     are named in `skipped`. With a `folder` what is computed is kept below it. Raises `ValueError`
-    if no trace can be read.
+    if no trace can be read, or `fit` holds a problem that is scored.
     """
     everything, trace_set = trace_set, trace_set.read
     if not len(trace_set):
@@ -127,8 +129,8 @@ def prediction_inputs(
         if missing:
             skipped[name] = f"needs {' and '.join(missing)}"
     wanted = [name for name in ways if name not in skipped]
-    fit, scored = None, np.ones(len(trace_set), bool)
-    if any(ways[name].fit or ways[name].axes != "none" for name in wanted):
+    scored = np.ones(len(trace_set), bool)
+    if fit is None and any(ways[name].fit or ways[name].axes != "none" for name in wanted):
         fit, scored = fit_traces(trace_set, tokenizer, fit_problems, seed)
     votes = _votes(everything)
     if votes is not None:

@@ -36,6 +36,7 @@ from rg_helpers.error_prediction.evaluation import (
     matched_by,
     shuffled_within_problems,
 )
+from rg_helpers.error_prediction.fit_traces import FitTraces
 from rg_helpers.error_prediction.graph_columns import Columns
 from rg_helpers.error_prediction.inputs import METHODS, Inputs, prediction_inputs
 from rg_helpers.error_prediction.labels import Target
@@ -74,6 +75,7 @@ def predict_report(
     tokenizer: PreTrainedTokenizerFast | None = None,
     settings: Settings | None = None,
     *,
+    fit: FitTraces | None = None,
     folder: str | Path | None = None,
     command: str = "predict_report",
     profile: str | None = None,
@@ -82,7 +84,8 @@ def predict_report(
     """Return the report on traces; the target (`settings.target`) is named in it.
 
     Without a `model` only text, form and self-consistency are measured. What the model computes is
-    kept below `folder`. Raises `ValueError` if no trace can be read or none has a label.
+    kept below `folder`. `fit` is as in `prediction_inputs`. Raises `ValueError` if no trace can be
+    read or none has a label.
     """
     settings = settings or Settings()
     inputs = prediction_inputs(
@@ -90,6 +93,7 @@ def predict_report(
         model,
         tokenizer,
         settings.methods,
+        fit=fit,
         folder=folder,
         fit_problems=settings.fit_problems,
         seed=settings.seed,

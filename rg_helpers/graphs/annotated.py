@@ -9,6 +9,7 @@ lines may come to the same number by chance, and operands from the question have
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -30,20 +31,34 @@ def annotated_graph(trace: Trace) -> StepGraph:
             f"trace {trace.trace_id!r} has no <<operands=result>> annotation: annotated graphs are "
             "for GSM8K's own solutions; draw a text graph instead"
         )
-    weights = np.zeros((len(trace.nodes), len(trace.nodes)))
-    producer: dict[float, int] = {}
-    for target, node in enumerate(trace.nodes):
-        found = [] if node.kind in ("premise", "question") else ANNOTATION.findall(node.text)
-        own: dict[float, int] = {}
-        for operands, result in found:
-            for value in _values(operands):
-                if value in producer and value not in own:
-                    weights[target, producer[value]] = 1
-            own.update(dict.fromkeys(_values(result)[:1], target))
-        producer.update(own)
+    given = [node.kind in ("premise", "question") for node in trace.nodes]
+    lines = ["" if is_given else node.text for is_given, node in zip(given, trace.nodes)]
+    weights = np.zeros((len(lines), len(lines)))
+    for target, sources in enumerate(annotated_sources(lines)):
+        weights[target, list(sources.values())] = 1
     return StepGraph(
         normalise_rows(weights), trace.kinds, trace.texts, "annotated", "", trace.trace_id
     )
+
+
+def annotated_sources(lines: Sequence[str]) -> list[dict[float, int]]:
+    """Return, for every line, its operands that an earlier line worked out: {value: that line}.
+
+    Where several earlier lines came to the same number, it is the latest of them. An operand that
+    the same line worked out before is no edge.
+    """
+    producer: dict[float, int] = {}
+    sources = []
+    for target, line in enumerate(lines):
+        used: dict[float, int] = {}
+        own: dict[float, int] = {}
+        for operands, result in ANNOTATION.findall(line):
+            values = [value for value in annotated_numbers(operands) if value not in own]
+            used |= {value: producer[value] for value in values if value in producer}
+            own.update(dict.fromkeys(annotated_numbers(result)[:1], target))
+        producer.update(own)
+        sources.append(used)
+    return sources
 
 
 def without_annotations(text: str) -> str:
@@ -51,5 +66,6 @@ def without_annotations(text: str) -> str:
     return ANNOTATION.sub("", text)
 
 
-def _values(expression: str) -> list[float]:
+def annotated_numbers(expression: str) -> list[float]:
+    """Return the numbers of one side of an annotation, in order and without their signs."""
     return [float(number.replace(",", "")) for number in _NUMBER.findall(expression)]
