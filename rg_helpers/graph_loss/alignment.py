@@ -2,7 +2,7 @@
 
 Supervised attention is old in translation (Liu et al. 2016, arXiv 1609.04186; Mi et al. 2016, arXiv
 1608.00112) and parsing (Strubell et al. 2018, arXiv 1804.08199: one head attends to the syntactic
-parent); MoLSAKI (EMNLP 2025, arXiv 2604.15701) adds a KL term on attention between reasoning steps.
+parent); Chen et al. (2026, arXiv 2604.15701) distil a teacher's attention between reasoning steps.
 """
 
 from __future__ import annotations
@@ -59,10 +59,10 @@ def alignment(
     that misses the parents. Raises `ValueError` for a batch without gold graphs and for unknown
     choices.
 
-    Failure modes: supervised in a layer behind the one that has to look things up, it changes
-    little; a row supervised on a whole sentence leaves open which token; a head whose window does
-    not reach the parents cannot follow and pays -log(EPS) for ever; and a lower loss only says that
-    attention *looks* at the parents. Only a run with shuffled rows shows what the true ones add.
+    Failure modes: supervised in a layer that nothing reads from any more, it can change little; a
+    row supervised on a whole sentence leaves open which token; a head whose window does not reach
+    the parents cannot follow and pays -log(EPS) for ever; and a lower loss only says that attention
+    *looks* at the parents. Only a run with shuffled rows shows what the true ones add.
     """
     if form not in _ROW_LOSSES:
         raise ValueError(f"form={form!r}: expected one of {', '.join(FORMS)}")

@@ -17,7 +17,11 @@ import torch
 from torch import Tensor
 
 from rg_helpers.graph_loss.alignment import alignment, gold_rows
-from rg_helpers.graph_loss.graph_batch import GraphBatch
+from rg_helpers.graph_loss.disorder import disorder
+from rg_helpers.graph_loss.entropy_only import entropy_only
+from rg_helpers.graph_loss.error_feedback import error_feedback
+from rg_helpers.graph_loss.graph_batch import GraphBatch, eligible_mass
+from rg_helpers.graph_loss.koleo import koleo
 
 
 @dataclass(frozen=True)
@@ -46,39 +50,51 @@ class GraphTerm:
 class BoundTerm:
     """A graph term with its choices made: callable(attention, batch) -> (batch,) loss per trace.
 
-    attention: (batch, layers, heads, nodes, nodes), live. Raises `ValueError` naming the trace
-    where the loss or the attention it comes from is not finite, and where gold rows are missing.
+    attention: (batch, layers, heads, nodes, nodes), live. A choice that changes from step to step
+    (the buffer of koleo) can be given in the call. Works in full precision also under autocast.
+    Raises `ValueError` naming the trace where the loss or the attention it comes from is not
+    finite, and where gold rows are missing.
     """
 
     term: GraphTerm
     choices: Mapping[str, Any]
 
-    def __call__(self, attention: Tensor, batch: GraphBatch) -> Tensor:
+    def __call__(self, attention: Tensor, batch: GraphBatch, **changed: Any) -> Tensor:
         if self.term.needs_gold:
             gold_rows(batch)
         with torch.autocast(attention.device.type, enabled=False):
-            loss = self.term.function(attention, batch, **self.choices)
+            loss = self.term.function(attention, batch, **{**self.choices, **changed})
         check_finite(self.term.name, loss, attention, batch)
         return loss
 
 
-_HEADS = "graph_loss.head_choice.best_aligned_heads"
+_HEADS = {"heads": "graph_loss.head_choice.best_aligned_heads"}
 
 TERMS: Mapping[str, GraphTerm] = MappingProxyType(
     {
         term.name: term
         for term in [
-            GraphTerm(
-                "alignment",
-                alignment,
-                True,
-                "how far the attention of each step misses the nodes it follows from",
-                "Liu et al. 2016, arXiv 1609.04186; MoLSAKI, EMNLP 2025, arXiv 2604.15701",
-                {"heads": _HEADS},
-            ),
+            GraphTerm("alignment", alignment, True,
+                      "how far the attention of each step misses the nodes it follows from",
+                      "Liu et al. 2016, arXiv 1609.04186; Chen et al. 2026, arXiv 2604.15701",
+                      _HEADS),
+            GraphTerm("disorder", disorder, False,
+                      "how far the graph's disorder lies outside that of right traces",
+                      "this course, two-sided after SARL 2026, arXiv 2603.27977",
+                      {"target": "graph_loss.disorder.fit_disorder_target"}),
+            GraphTerm("error_feedback", error_feedback, False,
+                      "how wrong the graph looks to a frozen error predictor",
+                      "after Johnson et al. 2016, arXiv 1603.08155",
+                      {"predictor": "graph_loss.error_predictor.fit_error_predictor"}),
+            GraphTerm("koleo", koleo, False,
+                      "how near the graph lies to that of another problem",
+                      "Sablayrolles et al. 2019, arXiv 1806.03198", {}),
+            GraphTerm("entropy_only", entropy_only, False,
+                      "how undecided the attention of each step is: a control without a graph",
+                      "Grandvalet & Bengio 2004", _HEADS),
         ]
     }
-)
+)  # fmt: skip
 
 
 def graph_term(name: str, **choices: Any) -> BoundTerm:
@@ -106,16 +122,21 @@ def graph_term(name: str, **choices: Any) -> BoundTerm:
 
 
 def check_finite(name: str, loss: Tensor, attention: Tensor, batch: GraphBatch) -> None:
-    """Raise `ValueError` naming the traces whose loss (batch,) is NaN or infinite."""
-    if bool(torch.isfinite(loss).all()):
+    """Raise `ValueError` naming the traces whose loss (batch,) or attention is NaN or infinite.
+
+    The attention between eligible nodes counts by itself, since a term can compare a NaN away.
+    """
+    with torch.no_grad():
+        read = eligible_mass(attention, batch).flatten(1).isfinite().all(1)
+        fine = read & loss.isfinite()
+    if bool(fine.all()):
         return
-    bad = torch.nonzero(~torch.isfinite(loss.detach())).flatten().tolist()
-    broken = not bool(torch.isfinite(attention.detach()[bad]).all())
+    bad = torch.nonzero(~fine).flatten().tolist()
     cause = (
-        "the attention itself is not finite: lower the learning rate, or train in bfloat16 or "
+        "the attention is finite, so look at the choices of the term (are they finite?)"
+        if bool(read.all())
+        else "the attention itself is not finite: lower the learning rate, or train in bfloat16 or "
         "float32 instead of float16"
-        if broken
-        else "the attention is finite, so look at the choices of the term (widths of zero?)"
     )
     named = ", ".join(batch.name(row) for row in bad[:5])
     raise ValueError(
