@@ -74,11 +74,17 @@ def error_weights(
 
 
 def error_logits(attention: Tensor, batch: GraphBatch, predictor: GraphErrorPredictor) -> Tensor:
-    """Return the predictor's logits (batch,), having refused problems that it was fitted on."""
+    """Return the predictor's logits (batch,), having refused problems that it was fitted on.
+
+    attention: (batch, layers, heads, nodes, nodes). The predictor is moved to the attention's
+    device where it is elsewhere.
+    """
     if len(batch.problem_ids) != len(batch):
         raise ValueError(
             "the batch does not say which problems its traces solve, so nobody can tell whether "
             "the error predictor has seen them: make it with graph_batch(traces)"
         )
     refuse_shared_problems(predictor, batch.problem_ids)
+    if predictor.mean.device != attention.device:
+        predictor.to(attention.device)
     return predictor(attention, batch)

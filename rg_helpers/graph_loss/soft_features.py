@@ -10,13 +10,13 @@ All lie between 0 and 1 (entropies are divided by the largest possible): none dr
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from rg_helpers.graph_loss.graph_batch import LEAST_MASS, GraphBatch
-
-Feature = Callable[[Tensor, GraphBatch], Tensor]  # (rows, batch) -> (batch, chosen)
 
 SOFT_FEATURES = {
     "row_entropy_normalised": "mean entropy of a step's shares",
@@ -34,6 +34,7 @@ SOFT_FEATURES = {
     "flow_step_mean": "mean chance that such a walk passes a step",
 }
 CERTAIN = 1 - 1e-6  # a share above this counts as this much, so that log(1 - share) is finite
+LEAST_SHARE = 1e-30  # the same for log(share)
 
 
 def soft_features(
@@ -43,13 +44,19 @@ def soft_features(
 
     rows: (batch, chosen, nodes, nodes) shares as from `eligible_rows`, float32 or float64. A trace
     without the nodes that a feature is about (no premise, no step) has the value 0, as in
-    `features`; padding changes nothing. Only what is asked for is worked out. Raises `ValueError`
-    for an unknown name.
+    `features`; padding changes nothing. Only what is asked for is worked out, and once. Raises
+    `ValueError` for an unknown name.
     """
     unknown = [name for name in names if name not in SOFT_FEATURES]
     if unknown or not names:
         raise ValueError(f"soft features {unknown or 'empty'}: use {', '.join(SOFT_FEATURES)}")
-    return torch.stack([_FEATURES[name](rows, batch) for name in names], dim=-1)
+    parts = _Parts(rows, batch)
+    return torch.stack([_FEATURES[name](parts) for name in names], dim=-1)
+
+
+def written_logs(batch: GraphBatch) -> Tensor:
+    """Return the logarithm of each trace's number of written nodes, at least one: (batch,)."""
+    return torch.log(batch.of_kind("step", "answer").sum(1).clamp(min=1).float())
 
 
 def normalised_entropy(rows: Tensor, batch: GraphBatch) -> Tensor:
@@ -72,15 +79,14 @@ def look_back(rows: Tensor) -> Tensor:
     return (rows * distance).sum(-1)
 
 
-def unused_chance(rows: Tensor, batch: GraphBatch) -> Tensor:
+def unused_chance(drawn: Tensor) -> Tensor:
     """Return the chance that no step draws each node, product over i of (1 - p_ij).
 
-    rows: (batch, chosen, nodes, nodes); returned (batch, chosen, nodes). Only rows of steps and
-    answers draw. A node that nothing can draw (the answer, padding) has the value 1; read premises
-    and steps alone.
+    drawn: (batch, chosen, nodes, nodes), the rows of steps and answers, all others zero; returned
+    (batch, chosen, nodes). A node that nothing can draw (the answer, padding) has the value 1; read
+    premises and steps alone.
     """
-    shares = torch.where(batch.is_target[:, None, :, None], rows, 0.0)
-    return torch.exp(torch.log1p(-shares.clamp(max=CERTAIN)).sum(-2))
+    return torch.exp(torch.log1p(-drawn.clamp(max=CERTAIN)).sum(-2))
 
 
 def answer_places(batch: GraphBatch) -> Tensor:
@@ -91,88 +97,117 @@ def answer_places(batch: GraphBatch) -> Tensor:
     return torch.where(answers.any(1), found, last)
 
 
-def answer_flow(rows: Tensor, batch: GraphBatch) -> Tensor:
+def answer_flow(drawn: Tensor, answer: Tensor) -> Tensor:
     """Return the chance that a walk back from the answer passes each node: (batch, chosen, nodes).
 
         f_answer = 1,   f_j = sum over written i of p_ij f_i
 
     solved as the triangular system (1 - P^T) f = e_answer, since text order is a topological order.
-    rows: (batch, chosen, nodes, nodes).
+    drawn: (batch, chosen, nodes, nodes), the rows of steps and answers, all others zero; answer:
+    (batch,), as from `answer_places`.
     """
-    steps = torch.where(batch.is_target[:, None, :, None], rows, 0.0)
-    start = torch.nn.functional.one_hot(answer_places(batch), batch.nodes).to(rows.dtype)
-    start = start[:, None, :, None].expand(*steps.shape[:3], 1)
+    start = torch.nn.functional.one_hot(answer, drawn.shape[-1]).to(drawn.dtype)
+    start = start[:, None, :, None].expand(*drawn.shape[:3], 1)
     # The diagonal is taken as one, and above it stand the chances to come from a later node.
     return torch.linalg.solve_triangular(
-        -steps.transpose(-1, -2), start, upper=True, unitriangular=True
+        -drawn.transpose(-1, -2), start, upper=True, unitriangular=True
     )[..., 0]
 
 
-def written_logs(batch: GraphBatch) -> Tensor:
-    """Return the logarithm of each trace's number of written nodes, at least one: (batch,)."""
-    return torch.log(batch.of_kind("step", "answer").sum(1).clamp(min=1).float())
+@dataclass(frozen=True, eq=False)
+class _Parts:
+    """What several features of one batch share, each worked out when first asked for."""
+
+    rows: Tensor
+    batch: GraphBatch
+
+    @cached_property
+    def drawn(self) -> Tensor:
+        """The rows of steps and answers, all others zero: (batch, chosen, nodes, nodes)."""
+        return self.rows * self.batch.is_target[:, None, :, None].to(self.rows.dtype)
+
+    @cached_property
+    def received(self) -> Tensor:
+        """What each node gives to all steps together: (batch, chosen, nodes)."""
+        return self.drawn.sum(-2)
+
+    @cached_property
+    def entropy(self) -> Tensor:
+        return normalised_entropy(self.rows, self.batch)
+
+    @cached_property
+    def unused(self) -> Tensor:
+        return unused_chance(self.drawn)
+
+    @cached_property
+    def answer(self) -> Tensor:
+        return answer_places(self.batch)
+
+    @cached_property
+    def flow(self) -> Tensor:
+        return answer_flow(self.drawn, self.answer)
+
+    def mean(self, values: Tensor, nodes: Tensor) -> Tensor:
+        """Average (batch, chosen, nodes) over nodes (batch, nodes): (batch, chosen); none: 0."""
+        kept = (values * nodes[:, None].to(values.dtype)).sum(-1)
+        return kept / nodes.sum(1, keepdim=True).clamp(min=1)
+
+    def over_steps(self, values: Tensor) -> Tensor:
+        return self.mean(values, self.batch.is_target)
+
+    def over(self, kind: str, values: Tensor) -> Tensor:
+        return self.mean(values, self.batch.of_kind(kind))
+
+    def mass_on(self, *kinds: str) -> Tensor:
+        on = (self.received * self.batch.of_kind(*kinds)[:, None].to(self.rows.dtype)).sum(-1)
+        return on / self.batch.is_target.sum(1, keepdim=True).clamp(min=1)
 
 
-def _answer_entropy(rows: Tensor, batch: GraphBatch) -> Tensor:
-    where = answer_places(batch)[:, None, None].expand(-1, rows.shape[1], 1)
-    return normalised_entropy(rows, batch).gather(2, where)[..., 0]
+def _answer_entropy(parts: _Parts) -> Tensor:
+    where = parts.answer[:, None, None].expand(-1, parts.rows.shape[1], 1)
+    return parts.entropy.gather(2, where)[..., 0]
 
 
-def _mass_on(*kinds: str) -> Feature:
-    def mass(rows: Tensor, batch: GraphBatch) -> Tensor:
-        on = torch.where(batch.of_kind(*kinds)[:, None, None], rows, 0.0).sum(-1)
-        return _per_head(on, batch.is_target)
-
-    return mass
+def _mass_on_previous(parts: _Parts) -> Tensor:
+    previous = torch.diagonal(parts.rows, -1, -2, -1)
+    return parts.over_steps(torch.nn.functional.pad(previous, (1, 0)))
 
 
-def _mass_on_previous(rows: Tensor, batch: GraphBatch) -> Tensor:
-    previous = torch.nn.functional.pad(torch.diagonal(rows, -1, -2, -1), (1, 0))
-    return _per_head(previous, batch.is_target)
-
-
-def _flow_from_premises(rows: Tensor, batch: GraphBatch) -> Tensor:
-    return torch.where(batch.of_kind("premise")[:, None], answer_flow(rows, batch), 0.0).sum(-1)
-
-
-def _per_head(values: Tensor, nodes: Tensor) -> Tensor:
-    """Average (batch, chosen, nodes) over the nodes (batch, nodes): (batch, chosen); none: 0."""
-    kept = torch.where(nodes[:, None], values, 0.0).sum(-1)
-    return kept / nodes.sum(1, keepdim=True).clamp(min=1)
-
-
-def _received_entropy(rows: Tensor, batch: GraphBatch) -> Tensor:
-    received = torch.where(batch.is_target[:, None, :, None], rows, 0.0).sum(-2)
+def _received_entropy(parts: _Parts) -> Tensor:
+    received = parts.received
     shares = received / received.sum(-1, keepdim=True).clamp(min=LEAST_MASS)
-    could = (batch.eligible & batch.is_target[:, :, None]).any(1).sum(-1)
+    could = (parts.batch.eligible & parts.batch.is_target[:, :, None]).any(1).sum(-1)
     return _over_largest(_entropy(shares), could[:, None])
+
+
+def _flow_from_premises(parts: _Parts) -> Tensor:
+    premises = parts.batch.of_kind("premise")[:, None]
+    return (parts.flow * premises.to(parts.flow.dtype)).sum(-1)
 
 
 def _over_largest(entropy: Tensor, outcomes: Tensor) -> Tensor:
     """Divide an entropy by the logarithm of its number of outcomes; 0 for fewer than two."""
     largest = torch.log(outcomes.clamp(min=2).to(entropy.dtype))
-    return torch.where(outcomes > 1, entropy / largest, 0.0)
+    return entropy * (outcomes > 1).to(entropy.dtype) / largest
 
 
 def _entropy(shares: Tensor) -> Tensor:
-    """-sum p log p over the last axis; p = 0 adds nothing, neither to the gradient."""
-    positive = shares > 0
-    logs = torch.log(torch.where(positive, shares, 1.0))
-    return -torch.where(positive, shares * logs, 0.0).sum(-1)
+    """-sum p log p over the last axis; p = 0 adds nothing, and its gradient stays finite."""
+    return -(shares * torch.log(shares.clamp(min=LEAST_SHARE))).sum(-1)
 
 
-_FEATURES: dict[str, Feature] = {
-    "row_entropy_normalised": lambda r, b: _per_head(normalised_entropy(r, b), b.is_target),
+_FEATURES: dict[str, Callable[[_Parts], Tensor]] = {
+    "row_entropy_normalised": lambda parts: parts.over_steps(parts.entropy),
     "answer_entropy_normalised": _answer_entropy,
-    "strongest_source_mean": lambda r, b: _per_head(r.amax(-1), b.is_target),
-    "look_back_relative": lambda r, b: _per_head(look_back(r), b.is_target),
-    "unused_premise_chance": lambda r, b: _per_head(unused_chance(r, b), b.of_kind("premise")),
-    "dead_end_chance": lambda r, b: _per_head(unused_chance(r, b), b.of_kind("step")),
-    "mass_on_premises": _mass_on("premise"),
-    "mass_on_question": _mass_on("question"),
-    "mass_on_steps": _mass_on("step", "answer"),
+    "strongest_source_mean": lambda parts: parts.over_steps(parts.rows.amax(-1)),
+    "look_back_relative": lambda parts: parts.over_steps(look_back(parts.rows)),
+    "unused_premise_chance": lambda parts: parts.over("premise", parts.unused),
+    "dead_end_chance": lambda parts: parts.over("step", parts.unused),
+    "mass_on_premises": lambda parts: parts.mass_on("premise"),
+    "mass_on_question": lambda parts: parts.mass_on("question"),
+    "mass_on_steps": lambda parts: parts.mass_on("step", "answer"),
     "mass_on_previous": _mass_on_previous,
     "received_entropy_normalised": _received_entropy,
     "flow_from_premises": _flow_from_premises,
-    "flow_step_mean": lambda r, b: _per_head(answer_flow(r, b), b.of_kind("step")),
+    "flow_step_mean": lambda parts: parts.over("step", parts.flow),
 }

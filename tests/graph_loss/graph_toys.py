@@ -111,7 +111,11 @@ def planted_predictor(layers=2, heads=3, problem_ids=("elsewhere",), width=3, se
 
 
 def tapped_model():
-    """A tiny Qwen3, three of its traces with random parents, and a live forward under the tap."""
+    """A tiny Qwen3, three of its traces with random parents, and a forward under the tap.
+
+    `run()` gives live step attention (3, 2 layers, 4 heads, nodes, nodes) of the weights as they
+    are at that moment.
+    """
     model = tiny_model("qwen3").train()
     traces = tiny_traces(3)
     rng = np.random.default_rng(3)
@@ -126,8 +130,12 @@ def tapped_model():
         )
         for trace in traces
     ]
-    batch = graph_batch(traces, graphs)
     input_ids, mask, node_ids = padded_batch(traces, "cpu")
-    with tap_step_attention(model, node_ids, batch.nodes) as tap:
-        model(input_ids=input_ids, attention_mask=mask)
-    return model, traces, batch, tap.mass()
+    nodes = max(len(trace.nodes) for trace in traces)
+
+    def run() -> torch.Tensor:
+        with tap_step_attention(model, node_ids, nodes) as tap:
+            model(input_ids=input_ids, attention_mask=mask)
+        return tap.mass()
+
+    return model, traces, graphs, run
