@@ -4,8 +4,9 @@
     terms = [WeightedTerm(graph_term("alignment", heads=((1, 0),)), weight=0.1)]
     tuned, record = train_with_graphs(model, tokenizer, data, terms, TrainingSettings(steps=300))
 
-Several processes: start the script with `accelerate launch --num_processes N script.py` (or
-`torchrun`); batch_size counts per process. With FSDP (`accelerate config`) use GraphAwareTrainer
+Several processes: start the script with `accelerate launch --multi_gpu --num_processes N script.py`
+(on a CPU too, with TrainingSettings(cpu=True)) or with `torchrun`; batch_size counts per process.
+With FSDP (`accelerate config`) use GraphAwareTrainer
 itself, name the decoder layer to wrap, and gather full weights with `trainer.save_model`.
 """
 

@@ -14,7 +14,7 @@ from transformers.trainer import TRAINER_STATE_NAME, TRAINING_ARGS_NAME
 from transformers.trainer_callback import ExportableState
 from transformers.trainer_utils import TrainOutput, sort_checkpoints
 
-from rg_helpers.training.folders import partial_folder, publish
+from rg_helpers.training.folders import partial_folder, publish, quiet_bars
 from rg_helpers.training.identity import (
     checkpoint_of_this_run,
     newest_checkpoint,
@@ -143,7 +143,8 @@ class WholeCheckpointTrainer(Trainer):
                 shutil.rmtree(old, ignore_errors=True)
 
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
-        super()._save(output_dir, state_dict)
+        with quiet_bars():
+            super()._save(output_dir, state_dict)
         # A pickle of what record.json says in the open.
         (Path(output_dir or self.args.output_dir) / TRAINING_ARGS_NAME).unlink(missing_ok=True)
 

@@ -14,7 +14,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rg_helpers.artefacts import write_json
 from rg_helpers.step_attention.tap import IMPLEMENTATION
-from rg_helpers.training.folders import whole_folder
+from rg_helpers.training.folders import quiet_bars, whole_folder
 from rg_helpers.training.lora import is_lora
 
 RECORD = "record.json"
@@ -38,7 +38,7 @@ def export_model(
     disk refuses.
     """
     plain = plain_model(model, dtype)
-    with whole_folder(folder, replace) as partial, _generating_config(plain):
+    with whole_folder(folder, replace) as partial, _generating_config(plain), quiet_bars():
         plain.save_pretrained(partial)
         tokenizer.save_pretrained(partial)
         if record is not None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
+from transformers.utils import logging as transformers_logging
 
 
 def partial_folder(target: Path) -> Path:
@@ -44,6 +45,18 @@ def whole_folder(target: str | Path, replace: bool = False) -> Iterator[Path]:
         ) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def quiet_bars() -> Iterator[None]:
+    """Keep transformers from drawing a bar for every file it writes or reads."""
+    shown = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            transformers_logging.enable_progress_bar()
 
 
 def publish(partial: Path, target: Path) -> None:

@@ -15,7 +15,7 @@ from rg_helpers.graph_loss import GraphBatch
 from rg_helpers.graph_loss.error_predictor import GraphErrorPredictor, refuse_shared_problems
 from rg_helpers.step_attention.tap import layer_count, served_model
 from rg_helpers.training.data import GraphDataset
-from rg_helpers.training.loss import WeightedTerm, trace_losses
+from rg_helpers.training.loss import WeightedTerm, tapped_layers, trace_losses
 
 if TYPE_CHECKING:
     from rg_helpers.training.trainer import GraphAwareTrainer
@@ -84,6 +84,27 @@ def check_run(
                 f"the term {term.name} reads layer {outside[0]}, but the model has layers 0 to "
                 f"{layers - 1}"
             )
+
+
+def check_tapped(
+    model: nn.Module, by_layer: Mapping[int, Tensor], terms: Sequence[WeightedTerm], count: int
+) -> None:
+    """Raise `ValueError` if a layer that a term reads gave no masses in a forward pass.
+
+    by_layer: layer -> masses of the layers that did; count: layers of the model.
+    """
+    missing = [layer for layer in tapped_layers(terms, count) if layer not in by_layer]
+    if missing:
+        served = tuple(sorted(by_layer))
+        cure = (
+            f"let the terms read others, WeightedTerm(layers={served})"
+            if served
+            else "graph terms need a model with attention layers"
+        )
+        raise ValueError(
+            f"layers {missing} of {type(served_model(model)).__name__} have no softmax attention: "
+            f"{cure}"
+        )
 
 
 def check_loss(

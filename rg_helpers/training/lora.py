@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import nn
 from transformers import PreTrainedModel
 
@@ -16,14 +17,15 @@ def add_lora(
     alpha: float = 16.0,
     targets: Sequence[str] | str = "all-linear",
     dropout: float = 0.0,
+    seed: int = 0,
 ) -> nn.Module:
     """Wrap a model so that only W + (alpha / rank) B A of the targeted layers is trained.
 
-    A: (rank, in), B: (out, rank), B starts at zero, so that the wrapped model begins as the given
-    one. targets: names of linear layers ("q_proj", "k_proj"), or "all-linear": all but the output
-    head. A graph term moves attention, so queries and keys should be among them. The given model is
-    changed in place (peft hangs the matrices into it). Raises `ImportError` without peft and
-    `ValueError` for a rank below one or targets that the model does not have.
+    A: (rank, in), random by `seed`; B: (out, rank), zero, so that the wrapped model begins as the
+    given one. targets: names of linear layers ("q_proj", "k_proj"), or "all-linear": all but the
+    output head. A graph term moves attention, so queries and keys should be among them. The given
+    model is changed in place (peft hangs the matrices into it). Raises `ImportError` without peft
+    and `ValueError` for a rank below one or targets that the model does not have.
     """
     try:
         import peft
@@ -38,7 +40,9 @@ def add_lora(
         lora_dropout=dropout,
         target_modules=targets if isinstance(targets, str) else list(targets),
     )
-    return peft.get_peft_model(model, config)
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        torch.manual_seed(seed)
+        return peft.get_peft_model(model, config)
 
 
 def is_lora(model: nn.Module) -> bool:

@@ -23,6 +23,7 @@ from rg_helpers.language_model import load_model
 from rg_helpers.training.callbacks import Progress, Watch
 from rg_helpers.training.data import GraphDataset
 from rg_helpers.training.export import RECORD, export_model
+from rg_helpers.training.folders import quiet_bars
 from rg_helpers.training.identity import check_same_run
 from rg_helpers.training.loss import WeightedTerm
 from rg_helpers.training.settings import TrainingSettings
@@ -162,7 +163,8 @@ def _read_back(
     if trainer.is_world_process_zero():
         _drop_checkpoints(file.parent.parent)
     parameter = next(model.parameters())
-    trained, _ = load_model(file.parent, dtype=parameter.dtype, device=parameter.device)
+    with quiet_bars():
+        trained, _ = load_model(file.parent, dtype=parameter.dtype, device=parameter.device)
     return trained, TrainingRecord.of(fields)
 
 

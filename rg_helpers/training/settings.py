@@ -24,7 +24,8 @@ class TrainingSettings:
 
     steps: optimiser steps. batch_size: traces a process sees at a time; `accumulation` of them make
     a step. The learning rate rises over `warmup_share` of the steps, then falls linearly to zero.
-    recompute: gradient checkpointing, less memory for more time. log_every, evaluate_every,
+    recompute: gradient checkpointing, less memory for more time. cpu: stay on it although there is
+    an accelerator, which otherwise the model is moved to. log_every, evaluate_every,
     save_every: in steps; None = never (evaluations) or only as `patience` needs (checkpoints).
     patience: stop when so many evaluations in a row were no better, and go back to the best.
     metric: what "better" (lower) is measured by: "ce", "loss" or the name of a term, on the
@@ -41,6 +42,7 @@ class TrainingSettings:
     gradient_clip: float = 1.0
     bf16: bool = False
     recompute: bool = False
+    cpu: bool = False
     seed: int = 0
     log_every: int = 10
     evaluate_every: int | None = None
@@ -71,7 +73,7 @@ class TrainingSettings:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields as plain values for JSON."""
-        return asdict(self)
+        return {**asdict(self), "betas": list(self.betas)}
 
     def arguments(self, folder: str | Path, validated: bool = False) -> TrainingArguments:
         """Return transformers' arguments for a run in `folder`; `validated`: there are such data.
@@ -98,7 +100,7 @@ class TrainingSettings:
             max_grad_norm=self.gradient_clip,
             bf16=self.bf16,
             seed=self.seed,
-            use_cpu=not accelerated,
+            use_cpu=self.cpu or not accelerated,
             logging_strategy="steps",
             logging_steps=self.log_every,
             logging_nan_inf_filter=False,  # a loss that is not finite stops the run instead
@@ -111,7 +113,7 @@ class TrainingSettings:
             metric_for_best_model=f"eval_{self.metric}" if self.patience is not None else None,
             greater_is_better=False if self.patience is not None else None,
             ddp_find_unused_parameters=False,
-            dataloader_pin_memory=torch.cuda.is_available(),
+            dataloader_pin_memory=torch.cuda.is_available() and not self.cpu,
             report_to="none",
             disable_tqdm=True,
             **{_CHECKPOINTING: self.recompute},

@@ -20,7 +20,7 @@ from rg_helpers.step_attention.tap import layer_count, served_model
 from rg_helpers.training.buffers import koleo_buffers, move_choices, pushed
 from rg_helpers.training.checkpoint_trainer import WholeCheckpointTrainer
 from rg_helpers.training.data import GraphCollator, GraphDataset
-from rg_helpers.training.guard import GradientGuard, check_loss, check_run
+from rg_helpers.training.guard import GradientGuard, check_loss, check_run, check_tapped
 from rg_helpers.training.identity import run_identity
 from rg_helpers.training.loss import (
     WeightedTerm,
@@ -248,6 +248,7 @@ class GraphAwareTrainer(WholeCheckpointTrainer):
             try:
                 with self._tapping(self.model, batch, self.terms):
                     self.model(input_ids=batch["input_ids"], use_cache=False)
+                    check_tapped(self.model, self._tap.by_layer, self.terms, self._layers)
                     values = self._term_values(self.terms, batch["graph"].to(self.args.device))
             finally:
                 self.model.train(was_training)
