@@ -52,11 +52,10 @@ FORMS = (
     ClaimForm(
         "bench.step_attention.{cpu,gpu}.*.{time_vs_sdpa,speedup_vs_eager,extra_memory_vs_eager}"
     ),
-    # Not due yet. To make the ids of a form due, name the command that measures them.
-    ClaimForm(f"edges.{{{COMPARED}}}.{FAMILY}.{{auroc,ap,f1}}", command=None),  # rgh compare
+    ClaimForm(f"edges.{{{COMPARED}}}.{FAMILY}.{{auroc,ap,f1}}", "rgh compare"),
     ClaimForm(
         "bench.gradient_graph.cpu.time_vs_forward_backward",
-        command=None,  # python benchmarks/gradient_graph.py
+        "python benchmarks/gradient_graph.py",
     ),
     ClaimForm("bench.gradient_graph.gpu.time_vs_forward_backward"),
     ClaimForm(
@@ -66,12 +65,16 @@ FORMS = (
     ClaimForm("bench.features.speedup_vs_networkx", "python benchmarks/features.py"),
     ClaimForm(
         f"lightweight.{FAMILY}.{{edge_recovery_share,overhead}}",
-        command=None,  # python benchmarks/lightweight.py
+        "python benchmarks/lightweight.py",
     ),
     ClaimForm(f"lightweight.{FAMILY}.{{edge_recovery_share_raw,overhead_forward}}"),
     ClaimForm(f"predict.*.{FAMILY}.{{auroc,within_problem_auc}}"),
     ClaimForm(f"predict.increment.{FAMILY}.delta_auroc"),
     ClaimForm(f"predict.first_wrong_step.{FAMILY}.f1"),
+    ClaimForm("gsm8k.annotations.{lines_parsed,operands_resolved,lines_consistent}"),
+    ClaimForm("gsm8k.reader.{perplexity,accuracy,most_common_answer}"),
+    ClaimForm("gsm8k.predict.*.{auroc,within_problem_auc,within_writer_auc}"),
+    ClaimForm("gsm8k.increment.{every_baseline_graphs,writer_and_numbers_graphs}.delta_auroc"),
     ClaimForm("course.minutes.cpu", "rgh run --force --jobs 2 --record"),
     ClaimForm("course.minutes.{gpu,hub}"),
 )

@@ -20,5 +20,7 @@ COMMANDS: tuple[str, ...] = (
     "traces",
     "predict",
     "pretrain",
+    "reader",
+    "gsm8k",
     "poster",
 )

@@ -1,0 +1,109 @@
+"""Where problems come from: a local server stands for the public address, a stub for the hub."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import sys
+import threading
+from types import SimpleNamespace
+
+import pytest
+from gsm8k_lines import train_row, write_data
+
+from rg_helpers.datasets import sources
+from rg_helpers.datasets.sources import (
+    GSM8K_FILES,
+    HOME,
+    SOLUTIONS,
+    TRAIN,
+    download,
+    download_gsm8k,
+    find_file,
+    load_word_problems,
+)
+
+LINES = "".join(json.dumps(train_row(seed)) + "\n" for seed in range(400)).encode()
+
+
+class Pages(http.server.BaseHTTPRequestHandler):
+    asked: list[str] = []  # noqa: RUF012
+
+    def do_GET(self):
+        self.asked.append(self.path)
+        known = self.path.endswith(".jsonl")
+        body = LINES if known else b"<html>a page about it</html>"
+        self.send_response(404 if "absent" in self.path else 200)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def address():
+    Pages.asked.clear()
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Pages)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_file_is_fetched_whole_and_only_once(address, tmp_path):
+    path = download(f"{address}/train.jsonl", tmp_path / "data" / "train.jsonl")
+    assert path.read_bytes() == LINES
+    assert len(LINES) > sources.BLOCK
+    download(f"{address}/train.jsonl", path)
+    assert Pages.asked == ["/train.jsonl"]
+    problems, bad = load_word_problems(path)
+    assert (len(problems), bad) == (400, [])
+
+
+def test_pages_and_absent_addresses_leave_nothing_behind(address, tmp_path):
+    with pytest.raises(ValueError, match="no JSON"):
+        download(f"{address}/about", tmp_path / "train.jsonl")
+    with pytest.raises(OSError, match="could not be fetched"):
+        download(f"{address}/absent.jsonl", tmp_path / "train.jsonl")
+    with pytest.raises(ValueError, match="https"):
+        download("file:///etc/hostname", tmp_path / "train.jsonl")
+    assert not list(tmp_path.iterdir())
+
+
+def test_all_files_of_gsm8k_are_fetched(address, tmp_path, monkeypatch):
+    monkeypatch.setattr(sources, "RAW", address)
+    assert [path.name for path in download_gsm8k(tmp_path)] == list(GSM8K_FILES)
+    assert find_file(tmp_path, TRAIN).read_bytes() == LINES
+
+
+def test_files_are_found_in_a_folder_or_the_cure_is_said(tmp_path):
+    folder = write_data(tmp_path / "data", 2, 2)
+    assert find_file(folder, TRAIN).name == "train.jsonl"
+    assert find_file(folder, SOLUTIONS).name == "example_model_solutions.jsonl"
+    assert find_file(folder / "train.jsonl", SOLUTIONS).name == "train.jsonl"
+    with pytest.raises(FileNotFoundError, match=HOME):
+        find_file(tmp_path / "absent", TRAIN)
+    (folder / "train_2.jsonl").write_text("")
+    with pytest.raises(ValueError, match="the one file that is meant"):
+        find_file(folder, TRAIN)
+
+
+def test_the_hub_is_asked_only_on_request(monkeypatch):
+    asked = []
+
+    def load_dataset(source, name, split):
+        asked.append((source, name, split))
+        if source == "nobody/nothing":
+            raise FileNotFoundError("Dataset doesn't exist")
+        return [train_row(0), {"else": 1}]
+
+    monkeypatch.setitem(sys.modules, "datasets", SimpleNamespace(load_dataset=load_dataset))
+    problems, bad = load_word_problems("openai/gsm8k", hub=True, split="train", name="main")
+    assert asked == [("openai/gsm8k", "main", "train")]
+    assert (len(problems), len(bad)) == (1, 1)
+    with pytest.raises(ValueError, match=r"could not be loaded from the hub.*doesn't exist"):
+        load_word_problems("nobody/nothing", hub=True)
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(ValueError, match=r"rg_helpers\[datasets\]"):
+        load_word_problems("openai/gsm8k", hub=True)
