@@ -1,4 +1,4 @@
-"""The report on error prediction in one figure: every predictor, and what graphs add."""
+"""The report on error prediction in figures: every predictor, what graphs add, what risks mean."""
 
 from __future__ import annotations
 
@@ -61,6 +61,75 @@ def draw_prediction(
         fontsize=8,
         color=FAINT,
     )
+    return figure
+
+
+RELIABILITY_LOOKS = (
+    (PALETTE["blue"], "o", "-"),
+    (PALETTE["vermilion"], "s", (0, (5, 2))),
+    (PALETTE["green"], "D", (0, (1.5, 1.5))),
+    (INK, "^", "-."),
+)
+
+
+def draw_reliability(
+    curves: Mapping[str, Sequence[Mapping[str, float]]],
+    *,
+    base_rate: float | None = None,
+    title: str = "",
+) -> Figure:
+    """Draw reliability diagrams: the share that was wrong against the risk that was predicted.
+
+    `curves` maps a predictor's name to the rows of `error_prediction.metrics.reliability`; a marker
+    is larger the more traces stand behind it. On the diagonal a risk means what it says; below it
+    the predictor cries wolf, above it it is too trusting (Niculescu-Mizil & Caruana 2005).
+    `base_rate` is drawn as a line. Raises `ValueError` for no curve, more than four, or shares
+    outside 0 to 1.
+    """
+    if not 1 <= len(curves) <= len(RELIABILITY_LOOKS):
+        raise ValueError(
+            f"{len(curves)} reliability curves: give 1 to {len(RELIABILITY_LOOKS)}, more cannot be "
+            "told apart"
+        )
+    most = max((row["n"] for rows in curves.values() for row in rows), default=0)
+    figure = new_figure(5.4, 4.6)
+    axes = figure.subplots()
+    axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1, gid="diagonal")
+    axes.annotate(
+        "says what it means",
+        (0.98, 0.98),
+        ha="right",
+        va="bottom",
+        rotation=45,
+        rotation_mode="anchor",
+        fontsize=8,
+        color=FAINT,
+        xytext=(0, 3),
+        textcoords="offset points",
+    )
+    if base_rate is not None:
+        axes.axhline(base_rate, color=FAINT, linestyle=(0, (4, 3)), linewidth=1, zorder=0)
+        axes.annotate(
+            "share wrong", (1, base_rate), ha="right", va="bottom", fontsize=8, color=FAINT
+        )
+    for (name, rows), (colour, marker, dashes) in zip(curves.items(), RELIABILITY_LOOKS):
+        predicted, observed = ([row[key] for row in rows] for key in ("predicted", "observed"))
+        shares = [*predicted, *observed]
+        if not rows or not all(0 <= share <= 1 for share in shares):
+            raise ValueError(f"{name}: expected some rows with shares between 0 and 1")
+        axes.plot(predicted, observed, color=colour, linestyle=dashes, linewidth=1.4, label=name)
+        sizes = [18 + 50 * row["n"] / most for row in rows]
+        axes.scatter(
+            predicted, observed, sizes, color=colour, marker=marker, zorder=3, gid=f"points {name}"
+        )
+        axes.lines[-1].set(marker=marker, markersize=4)
+    axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="predicted risk", ylabel="share that was wrong")
+    axes.set_aspect("equal")
+    axes.grid(linewidth=0.5)
+    axes.set_axisbelow(True)
+    axes.legend(loc="upper left", fontsize=8)
+    if title:
+        axes.set_title(title)
     return figure
 
 
