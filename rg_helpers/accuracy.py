@@ -31,23 +31,26 @@ class Difficulty:
 
 TRAINED: tuple[Difficulty, ...] = tuple(Difficulty(n) for n in range(2, 7))
 EASY_OPERATIONS = (2, 3)
-# Candidates for the end of a family's test range, from easy to hard; `rgh accuracy --choose` walks
-# them on validation problems and stops at the last that is solved at least this often.
-CANDIDATES: tuple[Difficulty, ...] = (*TRAINED[2:], Difficulty(6, 4), Difficulty(6, 4, joins=3))
-LEAST_SOLVED = 0.4
-# For the shipped model the end was picked earlier, by eye, among five sizes on validation problems.
-HARDEST: dict[str, Difficulty] = {
-    "arithmetic": Difficulty(6, 4, joins=3),
+# Candidates for the end of a family's test range; `rgh accuracy --choose` measures them on validation
+# problems. Operations stay within what the model was trained on; distractors and joins grow beyond.
+CANDIDATES: tuple[Difficulty, ...] = (
+    *TRAINED[2:],
+    *(Difficulty(6, distractors) for distractors in (4, 5, 6, 8)),
+    *(Difficulty(6, distractors, joins=3) for distractors in (4, 6, 10, 14)),
+)
+WANTED_SOLVED = 0.55  # the middle of 0.3 to 0.8, where right and wrong solutions are both frequent
+HARDEST: dict[str, Difficulty] = {  # what that rule chose for the shipped model
+    "arithmetic": Difficulty(6, 14, joins=3),
     "deduction": Difficulty(6, 4, joins=3),
-    "program": Difficulty(6, 4, joins=3),
+    "program": Difficulty(6, 6),
 }
 
 
 def test_range(family: str) -> tuple[Difficulty, ...]:
     """Return the sizes of a family's test range, from easy to its hardest.
 
-    It lies within what the course model was trained on, and ends where a model that solves
-    problems at all still solves many: beyond, there is too little right to compare errors with.
+    It holds the operations that the course model was trained on, and ends where right and wrong
+    solutions are both frequent: beyond, there is too little right to compare errors with.
     """
     last = HARDEST[family]
     sizes = tuple(size for size in TRAINED if size.operations <= last.operations)
@@ -55,17 +58,13 @@ def test_range(family: str) -> tuple[Difficulty, ...]:
 
 
 def choose_hardest(rows: Sequence[Mapping[str, Any]]) -> Difficulty:
-    """Return the last candidate, from easy to hard, that is solved often enough.
+    """Return the candidate that is solved nearest to `WANTED_SOLVED` of the time.
 
     `rows` are those of `measure_accuracy` for one family and `CANDIDATES`, on validation problems.
-    The walk stops at the first candidate that is not; if that is the first one, it is returned.
     """
-    chosen = CANDIDATES[0]
-    for size, row in zip(CANDIDATES, rows, strict=True):
-        if row["solved"]["value"] < LEAST_SOLVED:
-            break
-        chosen = size
-    return chosen
+    distances = [abs(row["solved"]["value"] - WANTED_SOLVED) for row in rows]
+    nearest = min(zip(distances, CANDIDATES, strict=True), key=lambda pair: pair[0])
+    return nearest[1]
 
 
 def measure_accuracy(

@@ -21,14 +21,24 @@ IGNORED = -100  # label of a token that the loss leaves out
 
 @dataclass(frozen=True)
 class Curriculum:
-    """How problems grow: to `operations` and `distractors`, reached at `grown_by` of the run."""
+    """How problems grow: to `operations` and `distractors`, reached at `grown_by` of the run.
+
+    Raises `ValueError` when `weights` has not one number a family.
+    """
 
     families: tuple[str, ...] = FAMILIES
+    weights: tuple[float, ...] = (0.35, 0.2, 0.45)  # how often a problem is of each family
     operations: int = 6
     start_operations: int = 2
     grown_by: float = 0.5
     distractors: int = 4
     copying_share: float = 0.05
+
+    def __post_init__(self) -> None:
+        if len(self.weights) != len(self.families):
+            raise ValueError(
+                f"{len(self.weights)} weights for the families {self.families}: give one a family"
+            )
 
     def largest(self, progress: float) -> int:
         """Return the most operations a problem may have at this share of the run (0 to 1)."""
@@ -111,7 +121,7 @@ def training_example(
     if rng.random() < curriculum.copying_share:
         return copying_example(rng, tokenizer, curriculum, progress=1.0)
     problem = generate_problem(
-        rng.choice(curriculum.families),
+        rng.choices(curriculum.families, curriculum.weights)[0],
         rng.getrandbits(48),
         operations=rng.randint(1, curriculum.largest(progress)),
         distractors=rng.randint(0, curriculum.most_distractors(progress)),

@@ -12,7 +12,7 @@ from rg_helpers.problems.program import MOST_LINES, VARIABLES
 PAD, UNKNOWN, BEGIN, END = "<pad>", "<unk>", "<s>", "</s>"
 WORDS = (
     "How many does have has more fewer than twice as and together needs so The answer is "
-    "A contract when not or It For check yes no Is the What at end if True False"
+    "A contract when not or It For check yes no Is the What at end if True False skipped"
 ).split()
 LINE_STARTS = ("What", "The")  # words that may follow a line break, without a space
 # A word carries the space before it, as in byte-level BPE; digits too, so 11 is " 1" + "1".

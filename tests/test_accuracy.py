@@ -8,8 +8,8 @@ from rg_helpers.accuracy import (
     CANDIDATES,
     EASY_OPERATIONS,
     HARDEST,
-    LEAST_SOLVED,
     TRAINED,
+    WANTED_SOLVED,
     Difficulty,
     choose_hardest,
     measure_accuracy,
@@ -25,16 +25,16 @@ def rows_with(shares: list[float]) -> list[dict]:
     return [{"solved": {"value": share}} for share in shares]
 
 
-def test_the_hardest_is_the_last_solved_often_enough():
-    high, low = LEAST_SOLVED, LEAST_SOLVED - 0.01
+def test_the_hardest_is_solved_nearest_to_the_middle():
     count = len(CANDIDATES)
-    assert choose_hardest(rows_with([high] * count)) == CANDIDATES[-1]
-    assert choose_hardest(rows_with([high] * 3 + [low] * (count - 3))) == CANDIDATES[2]
-    assert choose_hardest(rows_with([low] * count)) == CANDIDATES[0]
-    gap = [high, low] + [high] * (count - 2)
-    assert choose_hardest(rows_with(gap)) == CANDIDATES[0], "the walk ends at the first gap"
+    shares = [1.0] * count
+    shares[3], shares[5] = WANTED_SOLVED + 0.1, WANTED_SOLVED - 0.2
+    assert choose_hardest(rows_with(shares)) == CANDIDATES[3]
+    shares[7] = WANTED_SOLVED - 0.05
+    assert choose_hardest(rows_with(shares)) == CANDIDATES[7], "below counts as above does"
+    assert choose_hardest(rows_with([0.0] * count)) == CANDIDATES[0], "the first of equals"
     with pytest.raises(ValueError, match="zip"):
-        choose_hardest(rows_with([high]))
+        choose_hardest(rows_with([0.5]))
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -102,13 +102,13 @@ def test_a_batch_without_labels_is_refused(model, batch):
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_examples_are_those_of_pretraining(tokenizer, family):
-    curriculum = Curriculum(families=(family,), copying_share=0.0)
+    curriculum = Curriculum(families=(family,), weights=(1.0,), copying_share=0.0)
     for seed in range(20):
         ids, start = training_example(random.Random(seed), tokenizer, curriculum, 1.0)
         rng = random.Random(seed)
         rng.random()
         problem = generate_problem(
-            rng.choice((family,)),
+            rng.choices((family,))[0],
             rng.getrandbits(48),
             operations=rng.randint(1, curriculum.operations),
             distractors=rng.randint(0, curriculum.distractors),

@@ -244,12 +244,20 @@ def test_all_families_take_part_and_no_test_problem_does(monkeypatch):
 
     monkeypatch.setattr("rg_helpers.pretraining_data.generate_problem", recorded)
     rng = random.Random(2)
-    for _ in range(300):
-        training_example(rng, TOKENIZER, Curriculum(), 0.5)
+    curriculum = Curriculum(copying_share=0.0)
+    for _ in range(600):
+        training_example(rng, TOKENIZER, curriculum, 0.5)
     assert {p.split for p in drawn} == {"train"}
     shares = Counter(p.family for p in drawn)
     assert set(shares) == set(FAMILIES)
-    assert min(shares.values()) > 60
+    for family, weight in zip(curriculum.families, curriculum.weights):
+        error = math.sqrt(weight * (1 - weight) / 600)
+        assert abs(shares[family] / 600 - weight) < 4 * error, "families come by their weights"
+
+
+def test_a_weight_is_asked_for_every_family():
+    with pytest.raises(ValueError, match=r"3 weights for the families .*: give one a family"):
+        Curriculum(families=("program",))
 
 
 def test_learning_rate_rises_stays_and_falls():

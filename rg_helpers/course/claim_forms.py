@@ -73,6 +73,7 @@ FORMS = (
     ClaimForm(f"predict.first_wrong_step.{FAMILY}.f1"),
     ClaimForm("gsm8k.annotations.{lines_parsed,operands_resolved,lines_consistent}"),
     ClaimForm("gsm8k.reader.{perplexity,accuracy,most_common_answer}"),
+    ClaimForm("gsm8k.edges.*.{within_line_auc,matched_auc}"),
     ClaimForm("gsm8k.predict.*.{auroc,within_problem_auc,within_writer_auc}"),
     ClaimForm("gsm8k.increment.{every_baseline_graphs,writer_and_numbers_graphs}.delta_auroc"),
     ClaimForm("course.minutes.cpu", "rgh run --force --jobs 2 --record"),

@@ -18,8 +18,8 @@ VERDICTS: tuple[Verdict, ...] = Verdict.__args__
 
 
 @dataclass(frozen=True)
-class CheckedStep:
-    """One written step: its character span [start, end), verdict, and edges.
+class Judgement:
+    """A verdict with the edges behind it.
 
     `parents` are the nodes that the line itself names or uses (the claimed graph), `needed` the
     nodes it ought to follow from; both count the problem's premises and question first, then the
@@ -28,16 +28,22 @@ class CheckedStep:
     right even if an earlier step is wrong.
     """
 
-    text: str
-    start: int
-    end: int
-    kind: str | None
     verdict: Verdict
     parents: tuple[int, ...] = ()
     needed: tuple[int, ...] = ()
     ignored: int | None = None
     used: int | None = None
     detail: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckedStep(Judgement):
+    """A judgement of one written step, with its text, character span [start, end) and kind."""
+
+    text: str
+    start: int
+    end: int
+    kind: str | None
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from rg_helpers.problems.checked import CheckedSolution, CheckedStep
+from rg_helpers.problems.checked import CheckedSolution, CheckedStep, Judgement
 from rg_helpers.problems.judge_planned import judge_planned
 from rg_helpers.problems.judge_program import judge_program
-from rg_helpers.problems.judgement import Judgement, SolutionState
+from rg_helpers.problems.judgement import SolutionState
 from rg_helpers.problems.problem import Problem
 from rg_helpers.problems.read_arithmetic import read_arithmetic
 from rg_helpers.problems.read_deduction import read_deduction
@@ -55,7 +55,7 @@ def check_solution(problem: Problem, text: str) -> CheckedSolution:
             if said.kind == "answer":
                 answer = _answer_text(said.result)
         kind = said.kind if said else None
-        steps.append(CheckedStep(line, start, end, kind, **vars(judgement)))
+        steps.append(CheckedStep(text=line, start=start, end=end, kind=kind, **vars(judgement)))
     return CheckedSolution(tuple(steps), answer, answer == problem.answer)
 
 

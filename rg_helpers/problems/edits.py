@@ -9,7 +9,13 @@ from dataclasses import dataclass, field
 from rg_helpers.problems.judgement import APPLY, Value
 from rg_helpers.problems.problem import Problem
 from rg_helpers.problems.read_program import guard_of
-from rg_helpers.problems.script import ScriptLine, answer_line, given_line, worked_line
+from rg_helpers.problems.script import (
+    ScriptLine,
+    answer_line,
+    given_line,
+    program_line,
+    worked_line,
+)
 
 LARGEST = 99  # wrong values have two digits at most, like right ones
 
@@ -79,7 +85,7 @@ def put_in(
     return Edit(
         way,
         i,
-        worked_line(problem, quantity, inputs, value),
+        worked_line(problem, quantity, inputs, value, line.test),
         {quantity.key: value},
         ignored=node_of(problem, stated[line.sources[place]]),
         used=None if used is None else node_of(problem, used),
@@ -90,7 +96,7 @@ def slips(problem: Problem, lines: list[ScriptLine]) -> Iterator[Edit]:
     """Right inputs, wrong result."""
     for i, line in computations(lines):
         for wrong in near_misses(line.value):
-            text = worked_line(problem, line.quantity, line.inputs, wrong)
+            text = worked_line(problem, line.quantity, line.inputs, wrong, line.test)
             yield Edit("result", i, text, {line.quantity.key: wrong})
 
 
@@ -117,15 +123,14 @@ def irrelevant_steps(problem: Problem, lines: list[ScriptLine]) -> Iterator[Edit
 
 def _untaken_branches(problem: Problem, lines: list[ScriptLine]) -> Iterator[Edit]:
     """The other arm of a test, traced as if it had been taken."""
-    for quantity in problem.quantities:
-        if quantity.value is not None:
+    for i, line in enumerate(lines):
+        if line.kind != "skip":
             continue
-        flag = guard_of(problem, quantity)[1]
-        test = next(i for i, line in enumerate(lines) if line.quantity.name == flag)
-        inputs = lines[test].inputs  # both branches read what the test reads
+        quantity = line.quantity
+        test = next(other for other in lines if other.quantity.key == line.sources[0])
+        inputs = test.inputs  # both branches read what the test reads
         value = APPLY[problem.family](quantity.operator, quantity.operand, list(inputs))
-        text = worked_line(problem, quantity, inputs, value)
-        yield from (Edit("branch", i, text, inserted=True) for i in range(test + 1, len(lines)))
+        yield Edit("branch", i, worked_line(problem, quantity, inputs, value, line.test))
 
 
 def missing_steps(problem: Problem, lines: list[ScriptLine]) -> Iterator[Edit]:
@@ -158,8 +163,13 @@ def contradictions(problem: Problem, lines: list[ScriptLine]) -> Iterator[Edit]:
         if line.kind == "answer":
             for wrong in _nobodys(problem, lines, line.value):
                 ignored = node_of(problem, stated[line.quantity.key])
-                yield Edit("answer", i, answer_line(wrong), ignored=ignored)
+                yield Edit("answer", i, answer_line(problem, wrong), ignored=ignored)
         elif line.kind == "compute":
+            guard = guard_of(problem, line.quantity) if problem.family == "program" else None
+            if guard:
+                test = next(at for at, other in enumerate(lines) if other.quantity.name == guard[1])
+                text = program_line(problem, line.quantity, None, (), (), None, line.test)
+                yield Edit("skipped", i, text, ignored=node_of(problem, test))
             for place in range(len(line.sources)):
                 for wrong in _nobodys(problem, lines, line.inputs[place]):
                     yield put_in(problem, line, i, place, wrong, "value", stated, None)
@@ -185,6 +195,9 @@ def unreadable_steps(problem: Problem, lines: list[ScriptLine]) -> Iterator[Edit
     lost = r"\d+|True|False"
     if problem.family == "program":
         for i, line in enumerate(lines):
+            if line.kind == "skip":
+                yield Edit("garbled", i, _tidy(re.sub(r"\b[a-z]\b", "", line.text)))
+                continue
             head, tail = re.split("(?<==)|(?<=is)", line.text, maxsplit=1)
             yield Edit("garbled", i, _tidy(head + re.sub(rf"\b([a-z]|{lost})\b", "", tail)))
         return

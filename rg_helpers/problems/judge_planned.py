@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from rg_helpers.problems.checked import Judgement
 from rg_helpers.problems.judgement import (
-    Judgement,
     SolutionState,
     holder,
     judge_answer,

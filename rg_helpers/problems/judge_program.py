@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from rg_helpers.problems.checked import Judgement
 from rg_helpers.problems.judgement import (
-    Judgement,
     SolutionState,
     judge_answer,
     judge_repetition,
     judge_working,
     nodes,
+    wrong_input,
 )
 from rg_helpers.problems.problem import Problem, Quantity
-from rg_helpers.problems.read_program import VARIABLE, code_of, guard_of, names_read
+from rg_helpers.problems.read_program import (
+    VARIABLE,
+    asked_variable,
+    code_of,
+    guard_of,
+    names_read,
+)
 from rg_helpers.problems.written import Written
 
 
@@ -20,14 +29,17 @@ def judge_program(
 ) -> tuple[Judgement, SolutionState]:
     """Judge one line, whose own index is `node`; return the state with what it says added."""
     if said.kind == "answer":
-        return judge_answer(problem, state, said, _asked(problem, state)), state
+        return _judge_answer(problem, state, said), state
     if said.subject is None:
-        detail = "no line of the program, or more than one, assigns like that: write its label"
+        detail = "no line of the program, or more than one, reads like that: write its label"
         return Judgement("unreadable", detail=detail), state
     line = next((q for q in problem.quantities if q.key == said.subject), None)
     if line is None:
         detail = f"the program has no line {said.subject}"
         return Judgement("irrelevant step", detail=detail), state
+    if said.kind == "skip":
+        judgement = _judge_skip(problem, state, said, line)
+        return judgement, replace(state, skipped=state.skipped | {line.key})
     judgement = judge_repetition(_judge_line(problem, state, said, line), state, line, said)
     return judgement, state.with_value(line.key, said.result, node)
 
@@ -43,6 +55,8 @@ def _judge_line(problem: Problem, state: SolutionState, said: Written, line: Qua
     if guard is not None:
         if test is None or test.key not in state.values:
             return _not_traced(guard[1], test, needed)
+        if said.test and said.test != (guard[1], state.values[test.key]):
+            return _misread_test(problem, state, said, line, test, needed)
         if state.values[test.key] is not (guard[0] == "if"):
             return Judgement("irrelevant step", needed, needed, detail="this branch is not taken")
     for name, source in zip(names_read(problem, line), read):
@@ -55,6 +69,62 @@ def _judge_line(problem: Problem, state: SolutionState, said: Written, line: Qua
     keys = [source.key for source in read]
     values = [state.values[key] for key in keys]
     return judge_working(problem, state, said, line, keys, values, needed)
+
+
+def _misread_test(
+    problem: Problem,
+    state: SolutionState,
+    said: Written,
+    line: Quantity,
+    test: Quantity,
+    needed: tuple[int, ...],
+) -> Judgement:
+    """Judge a guard whose test is restated wrongly: another variable, or not as traced."""
+    name, value = said.test
+    if name != test.name:
+        other = _latest(problem, state, name, line)
+        used = state.value_node.get(other.key, other.premise) if other else None
+        detail = f"the guard tests {test.name}, not {name}"
+        claimed = nodes(line.premise, used)
+        return Judgement("wrong operand", claimed, needed, line.premise, used, detail)
+    return wrong_input(problem, state, line, test.key, state.values[test.key], value, needed)
+
+
+def _judge_skip(problem: Problem, state: SolutionState, said: Written, line: Quantity) -> Judgement:
+    """Judge a line that is said not to be run: by its guard and the test's value as traced."""
+    guard = guard_of(problem, line)
+    test = _latest(problem, state, guard[1], line) if guard else None
+    needed = nodes(line.premise, state.value_node.get(test.key) if test else None)
+    if guard is None or said.code != " ".join(guard):
+        detail = f"the code says {code_of(problem, line)!r}"
+        return Judgement("wrong operand", needed, needed, line.premise, None, detail)
+    if test is None or test.key not in state.values:
+        return _not_traced(guard[1], test, needed)
+    if said.test and said.test != (guard[1], state.values[test.key]):
+        return _misread_test(problem, state, said, line, test, needed)
+    if state.values[test.key] is (guard[0] == "if"):
+        detail = f"{guard[1]} is {state.values[test.key]}, so the line is run"
+        ignored = state.value_node[test.key]
+        return Judgement("contradiction", needed, needed, ignored, None, detail)
+    if line.key in state.skipped:
+        return Judgement("irrelevant step", needed, needed, detail="this was already said")
+    return Judgement("right", needed, needed)
+
+
+def _judge_answer(problem: Problem, state: SolutionState, said: Written) -> Judgement:
+    """Judge the answer line; where it names a variable, that must be the one asked for."""
+    asked, variable = _asked(problem, state), asked_variable(problem)
+    judgement = judge_answer(problem, state, said, asked)
+    if asked not in state.values or said.sources in ((), (variable,)):
+        return judgement
+    question = problem.prompt_nodes - 1
+    other = _latest(problem, state, said.sources[0], None)
+    used = state.value_node.get(other.key, other.premise) if other else None
+    detail = f"{variable} is asked for, not {said.sources[0]}"
+    ignored = state.value_node[asked]
+    return Judgement(
+        "wrong operand", nodes(question, used), (question, ignored), ignored, used, detail
+    )
 
 
 def _not_traced(name: str, source: Quantity | None, needed: tuple[int, ...]) -> Judgement:
@@ -127,6 +197,5 @@ def _is_taken(problem: Problem, state: SolutionState, line: Quantity) -> bool:
 
 def _asked(problem: Problem, state: SolutionState) -> str | None:
     """Return the key of the line that holds the asked variable at the end, as traced."""
-    variable = problem.nodes[problem.prompt_nodes - 1].text.split()[2]
-    line = _latest(problem, state, variable, None)
+    line = _latest(problem, state, asked_variable(problem), None)
     return line.key if line else None

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from rg_helpers.problems import arithmetic, deduction, program
-from rg_helpers.problems.checked import Verdict
+from rg_helpers.problems.checked import Judgement
 from rg_helpers.problems.problem import Problem, Quantity
 from rg_helpers.problems.written import Written
 
@@ -35,29 +35,19 @@ COMMUTATIVE = ("+", "*", "and", "or")
 
 
 @dataclass(frozen=True)
-class Judgement:
-    """A verdict with the edges behind it; the fields are those of `CheckedStep`."""
-
-    verdict: Verdict
-    parents: tuple[int, ...] = ()
-    needed: tuple[int, ...] = ()
-    ignored: int | None = None
-    used: int | None = None
-    detail: str = ""
-
-
-@dataclass(frozen=True)
 class SolutionState:
     """What the solution has said up to now; all keys are those of the problem's quantities.
 
     `values` are the latest written values, `value_node` the lines that state them, `asked_node`
-    the plan lines that ask for a quantity, `opened` the quantities whose plan line is written.
+    the plan lines that ask for a quantity, `opened` the quantities whose plan line is written,
+    `skipped` the program lines that are said not to be run.
     """
 
     values: Mapping[str, Value] = field(default_factory=dict)
     value_node: Mapping[str, int] = field(default_factory=dict)
     asked_node: Mapping[str, int] = field(default_factory=dict)
     opened: frozenset[str] = frozenset()
+    skipped: frozenset[str] = frozenset()
 
     @property
     def planned(self) -> bool:
@@ -147,7 +137,7 @@ def judge_working(
             return Judgement("wrong operand", needed, needed, quantity.premise, None, detail)
         for (right, source), value in zip(closest.inputs, said.inputs):
             if not same(right, value):
-                return _wrong_input(problem, state, quantity, source, right, value, needed)
+                return wrong_input(problem, state, quantity, source, right, value, needed)
     expected = APPLY[problem.family](quantity.operator, quantity.operand, list(values))
     if not same(said.result, expected):
         return Judgement("arithmetic slip", needed, needed, detail=f"it should be {expected}")
@@ -214,7 +204,7 @@ def holder(
     return None
 
 
-def _wrong_input(
+def wrong_input(
     problem: Problem,
     state: SolutionState,
     quantity: Quantity,
@@ -223,7 +213,7 @@ def _wrong_input(
     value: Value,
     needed: tuple[int, ...],
 ) -> Judgement:
-    """Judge a put-in value that is neither the source's nor the premise's own."""
+    """Judge a put-in or restated value that is not its source's nor the premise's own."""
     if source is None:
         used = next((q.premise for q in problem.quantities if q.operand == value), None)
         detail = f"the premise says {right}, the step puts in {value}"

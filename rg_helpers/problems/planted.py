@@ -1,8 +1,9 @@
 """Wrong solutions made on purpose: one error of a known kind at a known step.
 
 An error is planted into the gold solution; everything after it follows soundly from what is then
-written, branches of programs included, so that exactly one step is wrong. Three kinds tear a hole
-that later lines fall into as well: a missing or unreadable step, and a wrong name in a plan.
+written, branches of programs included, so that exactly one step is wrong. Some tear a hole that
+later lines fall into as well: a missing or unreadable step, a wrong name in a plan, and a program
+line that is said to be skipped although it is run.
 """
 
 from __future__ import annotations
@@ -45,7 +46,8 @@ class PlantedError:
 
     `step` is the index of the wrong step among the written steps, the one that the checker ought
     to find first. `way` says how the error was made: "result", "name", "plan", "number",
-    "clause", "value", "distractor", "branch", "dropped", "fact", "answer" or "garbled". For a
+    "clause", "value", "distractor", "branch", "skipped", "dropped", "fact", "answer" or "garbled".
+    For a
     wrong operand or a contradiction `ignored` is the node that the step passes over and `used`
     the node it reads instead, counted like the parents of `CheckedStep`.
     """

@@ -19,6 +19,7 @@ LARGEST = 99
 MOST_LINES = 40
 MOST_ATTEMPTS = 20_000  # many joins hardly ever stay within two digits
 REASSIGN_SHARE = 0.25
+SKIPPED = "skipped"
 
 
 @dataclass(frozen=True)
@@ -75,12 +76,29 @@ def code_text(line: Line) -> str:
     return f"{line.key}: {guard}{line.variable} = {code}"
 
 
-def trace_text(line: Line, values: list[int], result: int | bool) -> str:
-    """Write an executed line with its values filled in and its result."""
+def trace_text(
+    line: Line, values: list[int], result: int | bool | None, test: bool | None = None
+) -> str:
+    """Write a line as it is worked out; `test` is the guard's value, a `None` result: not run.
+
+    "L5: h = c + 8 = 22 + 8 = 30"; a guard restates its test first, also where the line is then
+    not run ("L8: if l, l is False: skipped"), so that every decision is one look-up away.
+    """
+    head = f"{line.key}: "
+    if line.guard:
+        head += f"{line.guard} {line.guard_name}, {line.guard_name} is {test}: "
+    if result is None:
+        return head + SKIPPED
+    code = f"{line.variable} = {expression(line.operator, line.operand, line.source_names)}"
     if line.operator == "given":
-        return code_text(line)
+        return head + code
     worked = expression(line.operator, line.operand, [str(v) for v in values])
-    return f"{code_text(line)} = {worked} = {result}"
+    return f"{head}{code} = {worked} = {result}"
+
+
+def answer_text(variable: str, value: object) -> str:
+    """Write the last line, which restates the asked variable before its value is looked up."""
+    return f"The answer is {variable}: {variable} is {value}."
 
 
 def generate_program(rng: random.Random, operations: int, distractors: int, joins: int) -> Problem:
@@ -218,16 +236,17 @@ def _assemble(
     depth_of: dict[str, int] = {}
     for line in draft.lines:
         value = draft.value_of[line.key]
-        if value is None:
-            continue
-        reads = [*line.sources, *([line.guard_key] if line.guard_key else [])]
+        reads = () if value is None else line.sources
+        reads = [*reads, *([line.guard_key] if line.guard_key else [])]
         step_of[line.key] = len(nodes)
         depth_of[line.key] = max((depth_of[key] + 1 for key in reads), default=0)
-        text = trace_text(line, [draft.value_of[s] for s in line.sources], value)
+        test = draft.value_of[line.guard_key] if line.guard_key else None
+        text = trace_text(line, [draft.value_of[s] for s in line.sources], value, test)
         parents = {position[line.key], *(step_of[key] for key in reads)}
         nodes.append(GoldNode("step", text, tuple(sorted(parents))))
     answer = str(draft.value_of[root[0]])
-    nodes.append(GoldNode("answer", f"The answer is {answer}.", (question_node, step_of[root[0]])))
+    parents = (question_node, step_of[root[0]])
+    nodes.append(GoldNode("answer", answer_text(root[1], answer), parents))
     problem_id, split = identify("program", premises, question)
     return Problem(
         family="program",

@@ -9,23 +9,25 @@ from typing import Literal
 from rg_helpers.problems import arithmetic, deduction
 from rg_helpers.problems.judgement import APPLY, Value
 from rg_helpers.problems.problem import Problem, Quantity
-from rg_helpers.problems.program import expression
-from rg_helpers.problems.read_program import code_of, guard_of, names_read
+from rg_helpers.problems.program import Line, answer_text, trace_text
+from rg_helpers.problems.read_program import asked_variable, guard_of, names_read
 
 
 @dataclass(frozen=True)
 class ScriptLine:
     """One line of a solution: what it does, for which quantity, from which values, its text.
 
-    `inputs` are the values of `sources` (keys); `value` is what the line says in the end.
+    `inputs` are the values of `sources` (keys); `value` is what the line says in the end, `test`
+    the value of a guarded program line's test.
     """
 
-    kind: Literal["plan", "value", "compute", "answer"]
+    kind: Literal["plan", "value", "compute", "skip", "answer"]
     quantity: Quantity
     text: str
     value: Value | None = None
     sources: tuple[str, ...] = ()
     inputs: tuple[Value, ...] = ()
+    test: bool | None = None
 
 
 def play(problem: Problem, changed: Mapping[str, Value] | None = None) -> list[ScriptLine]:
@@ -40,12 +42,20 @@ def play(problem: Problem, changed: Mapping[str, Value] | None = None) -> list[S
     return _play_planned(problem, changed)
 
 
-def worked_line(problem: Problem, quantity: Quantity, inputs: Sequence[Value], value: Value) -> str:
-    """Write the line that works `quantity` out of `inputs`, whatever its definition says now."""
+def worked_line(
+    problem: Problem,
+    quantity: Quantity,
+    inputs: Sequence[Value],
+    value: Value,
+    test: bool | None = None,
+) -> str:
+    """Write the line that works `quantity` out of `inputs`, whatever its definition says now.
+
+    `test` is the value that a guarded program line restates.
+    """
     if problem.family == "program":
-        code = code_of(problem, quantity)
         names = names_read(problem, quantity)
-        return program_line(problem, quantity, quantity.operand, names, inputs, value, code)
+        return program_line(problem, quantity, quantity.operand, names, inputs, value, test)
     writer = arithmetic if problem.family == "arithmetic" else deduction
     return writer.compute_line(replace(quantity, value=value), inputs)
 
@@ -68,17 +78,17 @@ def program_line(
     operand: int | None,
     names: Sequence[str],
     inputs: Sequence[Value],
-    value: Value,
-    code: str | None = None,
+    value: Value | None,
+    test: bool | None = None,
 ) -> str:
-    """Write a trace line that reads `names` and `operand`, which may not be the program's own."""
-    if code is None:
-        target = code_of(problem, line).split(" = ", 1)[0]
-        code = f"{target} = {expression(line.operator, operand, list(names))}"
-    if line.operator == "given":
-        return f"{line.key}: {code}"
-    worked = expression(line.operator, operand, [str(v) for v in inputs])
-    return f"{line.key}: {code} = {worked} = {value}"
+    """Write a trace line that reads `names` and `operand`, which may not be the program's own.
+
+    `value=None` writes it as skipped.
+    """
+    guard, flag = guard_of(problem, line) or (None, None)
+    sources, written = line.sources, tuple(names)
+    code = Line(line.key, line.name, line.operator, operand, sources, written, guard, None, flag)
+    return trace_text(code, list(inputs), value, test)
 
 
 def _play_planned(problem: Problem, changed: Mapping[str, Value]) -> list[ScriptLine]:
@@ -102,7 +112,7 @@ def _play_planned(problem: Problem, changed: Mapping[str, Value]) -> list[Script
             inputs = tuple(value_of[source] for source in quantity.sources)
             lines.append(_computed(problem, quantity, quantity.sources, inputs, changed))
             value_of[quantity.key] = lines[-1].value
-    return [*lines, _answer(problem.quantities[0], value_of[problem.quantities[0].key])]
+    return [*lines, _answer(problem, problem.quantities[0], value_of[problem.quantities[0].key])]
 
 
 def _play_program(problem: Problem, changed: Mapping[str, Value]) -> list[ScriptLine]:
@@ -110,7 +120,11 @@ def _play_program(problem: Problem, changed: Mapping[str, Value]) -> list[Script
     lines = []
     for line in problem.quantities:
         guard = guard_of(problem, line)
-        if guard and holder[guard[1]].value is not (guard[0] == "if"):
+        test = holder[guard[1]].value if guard else None
+        if guard and test is not (guard[0] == "if"):
+            text = program_line(problem, line, line.operand, (), (), None, test)
+            key = holder[guard[1]].quantity.key
+            lines.append(ScriptLine("skip", line, text, None, (key,), (test,), test))
             continue
         read = [holder[name] for name in names_read(problem, line)]
         keys = tuple(source.quantity.key for source in read)
@@ -120,10 +134,10 @@ def _play_program(problem: Problem, changed: Mapping[str, Value]) -> list[Script
             text = program_line(problem, line, value, (), (), value)
             lines.append(ScriptLine("value", line, text, value))
         else:
-            lines.append(_computed(problem, line, keys, inputs, changed))
+            lines.append(_computed(problem, line, keys, inputs, changed, test))
         holder[line.name] = lines[-1]
-    asked = holder[problem.nodes[problem.prompt_nodes - 1].text.split()[2]]
-    return [*lines, _answer(asked.quantity, asked.value)]
+    asked = holder[asked_variable(problem)]
+    return [*lines, _answer(problem, asked.quantity, asked.value)]
 
 
 def _computed(
@@ -132,18 +146,22 @@ def _computed(
     sources: tuple[str, ...],
     inputs: tuple[Value, ...],
     changed: Mapping[str, Value],
+    test: bool | None = None,
 ) -> ScriptLine:
     value = APPLY[problem.family](quantity.operator, quantity.operand, list(inputs))
     value = changed.get(quantity.key, value)
-    text = worked_line(problem, quantity, inputs, value)
-    return ScriptLine("compute", quantity, text, value, sources, inputs)
+    text = worked_line(problem, quantity, inputs, value, test)
+    return ScriptLine("compute", quantity, text, value, sources, inputs, test)
 
 
-def _answer(asked: Quantity, value: Value) -> ScriptLine:
-    return ScriptLine("answer", asked, answer_line(value), value, (asked.key,), (value,))
+def _answer(problem: Problem, asked: Quantity, value: Value) -> ScriptLine:
+    text = answer_line(problem, value)
+    return ScriptLine("answer", asked, text, value, (asked.key,), (value,))
 
 
-def answer_line(value: Value) -> str:
+def answer_line(problem: Problem, value: Value) -> str:
     """Write the last line of a solution."""
+    if problem.family == "program":
+        return answer_text(asked_variable(problem), value)
     said = deduction.yes_no(value) if isinstance(value, bool) else str(value)
     return f"The answer is {said}."

@@ -15,14 +15,16 @@ NUMBER_ANSWER = re.compile(rf"{ANSWER_MARK}\$?({NUMBER})", re.IGNORECASE)
 class Written:
     """One line of a solution, taken apart.
 
-    `kind` is "plan" (names what is needed), "value" (states a value), "compute" (works one out)
-    or "answer"; `subject` is the key of the quantity it is about. `sources`, `operator` and
-    `operand` are the definition as the line restates it, `code` a program line as restated;
-    `sign` and `inputs` are the working, with its values in the order written. What a line leaves
-    out is `None` or empty.
+    `kind` is "plan" (names what is needed), "value" (states a value), "compute" (works one out),
+    "skip" (a program line is not run) or "answer"; `subject` is the key of the quantity it is
+    about. `sources`, `operator` and `operand` are the definition as the line restates it (for a
+    program's answer: the variable it names), `code` a program line as restated, or its guard;
+    `sign` and `inputs` are the working, with its values in the order written. `test` is the
+    variable a program line is guarded by and its value, as restated. What a line leaves out is
+    `None` or empty.
     """
 
-    kind: Literal["plan", "value", "compute", "answer"]
+    kind: Literal["plan", "value", "compute", "skip", "answer"]
     subject: str | None = None
     sources: tuple[str, ...] = ()
     operator: str | None = None
@@ -31,6 +33,7 @@ class Written:
     sign: str | None = None
     inputs: tuple[int | bool, ...] = ()
     result: int | bool | None = None
+    test: tuple[str, bool] | None = None
 
 
 def integer(text: str) -> int | None:

@@ -8,7 +8,8 @@ from dataclasses import replace
 from rg_helpers.problems.edits import Edit, near_misses, node_of, positions, put_in, replaced
 from rg_helpers.problems.judgement import APPLY, same
 from rg_helpers.problems.problem import Problem
-from rg_helpers.problems.read_program import names_read
+from rg_helpers.problems.program import answer_text
+from rg_helpers.problems.read_program import asked_variable, names_read
 from rg_helpers.problems.script import ScriptLine, plan_line, program_line, worked_line
 
 SWAPPED = {"and": "or", "or": "and", "same": "not", "not": "same"}
@@ -23,6 +24,8 @@ def wrong_operands(problem: Problem, lines: list[ScriptLine]) -> Iterator[Edit]:
             yield from _wrong_names(problem, lines, i)
             yield from _misquotes(problem, lines, i)
             yield from _swapped_values(problem, lines, i)
+        elif line.kind == "answer" and problem.family == "program":
+            yield from _wrong_answers(problem, lines, i)
         elif line.kind == "value" and problem.family == "program":
             for wrong in near_misses(line.value):
                 text = program_line(problem, line.quantity, wrong, (), (), wrong)
@@ -61,7 +64,9 @@ def _wrong_names(problem: Problem, lines: list[ScriptLine], i: int) -> Iterator[
             value = APPLY[problem.family](quantity.operator, quantity.operand, list(inputs))
             if problem.family == "program":
                 names = replaced(read, place, other.quantity.name)
-                text = program_line(problem, quantity, quantity.operand, names, inputs, value)
+                text = program_line(
+                    problem, quantity, quantity.operand, names, inputs, value, line.test
+                )
             else:
                 sources = replaced(line.sources, place, key)
                 text = worked_line(problem, replace(quantity, sources=sources), inputs, value)
@@ -72,6 +77,22 @@ def _wrong_names(problem: Problem, lines: list[ScriptLine], i: int) -> Iterator[
                 {quantity.key: value},
                 ignored=quantity.premise,
                 used=node_of(problem, position),
+            )
+
+
+def _wrong_answers(problem: Problem, lines: list[ScriptLine], i: int) -> Iterator[Edit]:
+    """Another variable than the one asked for, with its own value, as the program's answer."""
+    stated = positions(lines, i)
+    latest = {lines[at].quantity.name: at for at in sorted(stated.values())}
+    asked = asked_variable(problem)
+    for variable, at in latest.items():
+        if variable != asked and not isinstance(lines[at].value, bool):
+            yield Edit(
+                "name",
+                i,
+                answer_text(variable, lines[at].value),
+                ignored=node_of(problem, latest[asked]),
+                used=node_of(problem, at),
             )
 
 
@@ -89,7 +110,7 @@ def _misquotes(problem: Problem, lines: list[ScriptLine], i: int) -> Iterator[Ed
         used = None
         if problem.family == "program":
             names = names_read(problem, quantity)
-            text = program_line(problem, wrong, wrong.operand, names, line.inputs, value)
+            text = program_line(problem, wrong, wrong.operand, names, line.inputs, value, line.test)
         else:
             text = worked_line(problem, wrong, line.inputs, value)
             if way == "number":

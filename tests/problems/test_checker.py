@@ -353,13 +353,47 @@ def test_free_form_traces_are_right():
         ("c = 4", "unreadable"),
         ("L3: t = b > 20", "unreadable"),
         ("t is False", "unreadable"),
+        ("L3: t = b > 20: b = 10, 10 > 20 = False", "unreadable"),
+        ("L4: if t, t is False: skipped", "missing step"),
+        ("L4: if t: skipped", "missing step"),
+        ("L4: if b: skipped", "wrong operand"),
+        ("L4: if not t: skipped", "wrong operand"),
+        ("L2: if t: skipped", "wrong operand"),
+        ("L9: if t: skipped", "irrelevant step"),
+        ("if b: skipped", "unreadable"),
         ("The answer is 16.", "missing step"),
+        ("The answer is a = 7.", "missing step"),
     ],
 )
 def test_program_verdicts_by_hand(line, verdict):
     start = "L1: a = 7\nL2: b = a + 3 = 7 + 3 = 10\n"
     checked = check_solution(program_problem(), start + line)
     assert [s.verdict for s in checked.steps] == ["right", "right", verdict]
+
+
+@pytest.mark.parametrize(
+    ("answer", "verdict", "ignored", "used"),
+    [
+        ("The answer is a = 16.", "right", None, None),
+        ("The answer is a: a is 16.", "right", None, None),
+        ("The answer is c: c is 9.", "wrong operand", 11, 10),
+        ("The answer is a = 9.", "wrong operand", 11, 10),
+        ("The answer is a = 17.", "contradiction", 11, None),
+        ("The answer is c = 9.", "wrong operand", 11, 10),
+        ("The answer is c = 16.", "wrong operand", 11, 10),
+        ("The answer is z = 16.", "wrong operand", 11, None),
+    ],
+)
+def test_the_answer_names_the_asked_variable(answer, verdict, ignored, used):
+    lines = ("L1: a = 7", "L2: b = a + 3 = 7 + 3 = 10", "L3: t = b > 20 = 10 > 20 = False",
+             "L5: if not t: c = b - 1 = 10 - 1 = 9", "L6: a = c + a = 9 + 7 = 16")  # fmt: skip
+    checked = check_solution(program_problem(), "\n".join((*lines, answer)))
+    assert [s.verdict for s in checked.steps] == ["right"] * 5 + [verdict]
+    step = checked.steps[-1]
+    assert (step.ignored, step.used) == (ignored, used)
+    assert checked.answer == answer.split()[-1].rstrip(".")
+    if verdict != "right":
+        assert step.needed == (6, 11)
 
 
 def test_the_branch_is_taken_as_traced():
@@ -373,6 +407,27 @@ def test_the_branch_is_taken_as_traced():
     assert check_solution(program_problem(), start + "True" + untaken).steps[3].verdict == (
         "irrelevant step"
     )
+    for value, line, verdict in (
+        ("False", "L4: if t: skipped", "right"),
+        ("False", "if t: skipped", "right"),
+        ("False", "L5: if not t: skipped", "contradiction"),
+        ("True", "L4: if t: skipped", "contradiction"),
+        ("True", "L5: if not t: skipped", "right"),
+        ("False", "L4: if t, t is False: skipped", "right"),
+        ("False", "L5: if not t, t is False: skipped", "contradiction"),
+        ("False", "L5: if not t, t = True: skipped", "contradiction"),
+        ("False", "L5: if not t, t is True: c = b - 1 = 10 - 1 = 9", "contradiction"),
+    ):
+        skipped = check_solution(program_problem(), f"{start}{value}\n{line}").steps[3]
+        assert skipped.verdict == verdict, (value, line)
+        premise = 4 if "not" in line else 3
+        assert {premise, 9} <= set(skipped.needed), "its line and the test as traced"
+        assert skipped.ignored == (9 if verdict == "contradiction" else None)
+    twice = check_solution(program_problem(), f"{start}False\nL4: if t: skipped\nL4: if t: skipped")
+    assert [s.verdict for s in twice.steps[3:]] == ["right", "irrelevant step"]
+    other = check_solution(program_problem(), f"{start}False\nL5: if not t, b = False: skipped")
+    assert other.steps[3].verdict == "wrong operand"
+    assert other.steps[3].used == 8, "b was traced in the second step"
     strange = check_solution(program_problem(), start + "7\nL6: a = c + a = 9 + 7 = 16\n#### 16")
     assert [s.verdict for s in strange.steps[2:]] == ["arithmetic slip", "missing step", "right"]
 

@@ -21,7 +21,7 @@ from rg_helpers.problems.problem import SPLIT_SHARES, SPLITS, identify
 FROZEN_TEXTS = {
     "arithmetic": "90a1491f64e256def316c917b08701b19dd6c3d5564f73b6fdad5a51c9b401de",
     "deduction": "147fe03eed3a3329825dfb1f43657df9420d28f0012ac03eb5aeadfb2e31b902",
-    "program": "111b08a058ba2ba08cb457506afe2f1c4e72d22bd1e913791a2311c0fdd94efd",
+    "program": "c30185676b3a5ade146112328b46df3691b2841d0647d9e9e39157a5448a0d2d",
 }
 
 sizes = st.tuples(
@@ -138,7 +138,11 @@ def test_program_traces_agree_with_exec_line_by_line(seed, operations, distracto
     written = {}
     for node in problem.nodes[problem.prompt_nodes : -1]:
         label, rest = node.text.split(": ", 1)
-        written[label] = rest.rsplit("= ", 1)[1]
+        if rest.endswith(": skipped"):
+            assert label not in traced
+        else:
+            written[label] = rest.rsplit("= ", 1)[1]
+    assert len(problem.nodes) - problem.prompt_nodes == problem.prompt_nodes, "one line a line"
     assert written == {label: str(value) for label, value in traced.items()}
     assert [*written] == sorted(written, key=lambda label: int(label[1:])), "in program order"
 
