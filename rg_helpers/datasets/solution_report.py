@@ -9,7 +9,7 @@ solutions of one writer.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -46,22 +46,19 @@ TITLES = {
 }
 
 
-def annotated_fit(
+def annotated_references(
     tokenizer: PreTrainedTokenizerFast,
     problems: Sequence[WordProblem],
-    scored: Sequence[str],
-    count: int = 100,
-) -> FitTraces:
-    """Return held-out problems with gold annotated graphs to fit graph methods on.
+    without: Collection[str] = (),
+) -> FitData:
+    """Return held-out reference solutions with gold annotated graphs, in the order of their ids.
 
-    The first `count` such problems are taken, in the order of their ids; those whose id is in
-    `scored` are left out. Raises `ValueError` if there are none.
+    Problems whose id is in `without` are left out, and so are graphs without an edge. Raises
+    `ValueError` if there are none.
     """
     traces, graphs = [], []
     for problem in sorted(problems, key=lambda one: one.problem_id):
-        if len(traces) == count:
-            break
-        if not held_out(problem) or problem.problem_id in scored:
+        if not held_out(problem) or problem.problem_id in without:
             continue
         lines = read_annotated_lines(problem.lines, problem.question)
         if graph_grade(lines) != "gold" or not any(line.edges for line in lines):
@@ -76,8 +73,14 @@ def annotated_fit(
             f"none of {len(problems)} problems can be fitted on: one in {ONE_IN} is held out, and "
             "its annotations must name edges; give GSM8K's train.jsonl"
         )
-    origin = f"reference solutions of {len(traces)} held-out problems with annotated edges"
-    return FitTraces(FitData(tuple(traces), tuple(graphs)), True, origin)
+    return FitData(tuple(traces), tuple(graphs))
+
+
+def annotated_fit(references: FitData, count: int = 100) -> FitTraces:
+    """Return the first `count` annotated references as what graph methods are fitted on."""
+    data = references.first(count)
+    origin = f"reference solutions of {len(data.traces)} held-out problems with annotated edges"
+    return FitTraces(data, True, origin)
 
 
 def writer_report(inputs: Inputs, settings: Settings, progress: bool = True) -> dict[str, Any]:

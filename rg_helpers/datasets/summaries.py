@@ -64,6 +64,20 @@ def reader_summary(found: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def edge_summary(found: Mapping[str, Any]) -> str:
+    """Return how well graphs find the annotated edges, as text."""
+    lines = [
+        f"{found['edges']} annotated edges among {found['pairs']} pairs of lines of "
+        f"{found['solutions']} held-out reference solutions",
+        f"  {'':26}{'within a line':>24}{'at the same places':>24}",
+    ]
+    for row in found["rows"]:
+        cells = [row["within_line_auc"], row["matched_auc"]]
+        shown = "".join(f"{interval_text(cell) if cell else '-':>24}" for cell in cells)
+        lines.append(f"  {row['name'].replace('_', ' '):26}{shown}")
+    return "\n".join(lines)
+
+
 def writer_summary(found: Mapping[str, Any]) -> str:
     """Return the comparison among solutions of one writer, as text."""
     lines = [f"\n{'among solutions of one writer':44}{'AUROC':>22}{'within writer':>22}"]

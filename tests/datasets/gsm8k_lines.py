@@ -27,6 +27,21 @@ def train_row(seed: int) -> dict[str, Any]:
     }
 
 
+def chain_row(seed: int) -> dict[str, Any]:
+    """Four lines: the third uses the first (even seeds) or the second, the last the other two."""
+    first, second = 20 + seed + 7, 300 + seed + 7
+    used, other = (first, second) if seed % 2 == 0 else (second, first)
+    total = 2 * used + other
+    return {
+        "question": f"Ana has {20 + seed} pens, Bo has {300 + seed}, and each gets 7 more. "
+        "How many?",
+        "answer": f"Ana has {20 + seed}+7=<<{20 + seed}+7={first}>>{first}.\n"
+        f"Bo has {300 + seed}+7=<<{300 + seed}+7={second}>>{second}.\n"
+        f"Twice as many is {used}*2=<<{used}*2={2 * used}>>{2 * used}.\n"
+        f"In all {2 * used}+{other}=<<{2 * used}+{other}={total}>>{total}\n#### {total}",
+    }
+
+
 def solution_row(seed: int) -> dict[str, Any]:
     """Three writers; "small" forgets the second line more often than "large" does."""
     row = train_row(seed)
@@ -54,7 +69,8 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
 
 def write_data(folder: Path, train: int, solved: int) -> Path:
     """Write a folder like the data set's: `train` problems, and `solved` others with solutions."""
-    write_rows(folder / "train.jsonl", [train_row(seed) for seed in range(train)])
+    make = (train_row, chain_row)
+    write_rows(folder / "train.jsonl", [make[seed % 2](seed // 2) for seed in range(train)])
     rows = [solution_row(seed) for seed in range(10_000, 10_000 + solved)]
     write_rows(folder / "example_model_solutions.jsonl", rows)
     return folder

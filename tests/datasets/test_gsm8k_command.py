@@ -18,7 +18,7 @@ SMALL = (
     "--steps 12 --copy-steps 2 --batch-tokens 512 --entries 320 --hidden-size 16 --layers 1 "
     "--heads 2 --intermediate-size 32 --no-compile"
 ).split()
-PARTS = {"annotations", "reader", "report"}
+PARTS = {"annotations", "reader", "edges", "report"}
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def checkout(tmp_path_factory):
     root = tmp_path_factory.mktemp("clone")
     (root / "data" / "results").mkdir(parents=True)
     (root / "pyproject.toml").write_text('[project]\nname = "rg_helpers"\n')
-    data = write_data(root.parent / f"{root.name}-data", train=150, solved=20)
+    data = write_data(root.parent / f"{root.name}-data", train=300, solved=20)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(REPOSITORY_VARIABLE, str(root))
         output = ["--output", str(root / "runs" / "reader")]
@@ -38,7 +38,7 @@ def checkout(tmp_path_factory):
 @pytest.fixture
 def fast(monkeypatch):
     """Two graph methods, three folds and few draws: every part is there, at its smallest."""
-    sizes = {"draws": 60, "side_draws": 60, "epochs": 1, "fit_problems": 5, "folds": 3}
+    sizes = {"draws": 60, "side_draws": 60, "epochs": 1, "fit_problems": 4, "folds": 3}
     monkeypatch.setattr(gsm8k.profiles, "sizes", lambda *_, **__: SimpleNamespace(**sizes))
     monkeypatch.setattr(gsm8k, "METHODS", ("attention", "text"))
 
@@ -53,7 +53,7 @@ def test_the_readers_record_says_what_it_was_made_of(checkout):
     root, _ = checkout
     record = json.loads((root / "runs" / "reader" / "record.json").read_text())
     assert record["data"]["name"] == "train.jsonl"
-    assert record["data"]["problems"] == 150
+    assert record["data"]["problems"] == 300
     assert record["recipe"]["steps"] == 12
     assert "reader" in record["provenance"]["command"]
     assert str(root) not in json.dumps(record)
@@ -75,6 +75,9 @@ def test_all_parts_write_results_and_claims_without_the_data(checkout, capsys, f
     ]  # fmt: skip
     assert found["reader"]["solving"]["problems"] == 20
     assert found["reader"]["reader"]["recipe"]["layers"] == 1
+    assert [row["name"] for row in found["edges"]["rows"]] == [
+        "attention", "text", "previous_step", "random",
+    ]  # fmt: skip
     report = found["report"]
     assert report["traces"]["scored"] == 60
     assert report["labels"] == {"compared": 60, "agreeing": 60}
@@ -104,10 +107,12 @@ def test_all_parts_write_results_and_claims_without_the_data(checkout, capsys, f
 
 def test_without_a_reader_text_is_measured_and_the_cure_is_said(checkout, tmp_path, capsys, fast):
     words = ["--reader", "none", "--profile", "smoke", "--networks", "--out", str(tmp_path)]
-    assert run(checkout, *words, "--parts", "reader", "report") == 0
+    assert run(checkout, *words, "--parts", "reader", "edges", "report") == 0
     printed = capsys.readouterr().out
     assert "rgh reader --data" in printed
     assert not (tmp_path / "gsm8k_reader.json").exists()
+    edges = json.loads((tmp_path / "gsm8k_edges.json").read_text())
+    assert [row["name"] for row in edges["rows"]] == ["text", "previous_step", "random"]
     report = json.loads((tmp_path / "gsm8k_report.json").read_text())
     assert set(report["graphs"]["skipped"]) == {"attention"}
     assert report["reader"] is None

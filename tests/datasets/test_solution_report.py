@@ -11,7 +11,13 @@ from gsm8k_lines import solution_row, train_row, write_rows
 from rg_helpers.datasets.model_solutions import read_model_solutions
 from rg_helpers.datasets.reader import held_out, reader_text
 from rg_helpers.datasets.reader_tokenizer import train_tokenizer
-from rg_helpers.datasets.solution_report import INCREMENT, KNOWN, annotated_fit, writer_report
+from rg_helpers.datasets.solution_report import (
+    INCREMENT,
+    KNOWN,
+    annotated_fit,
+    annotated_references,
+    writer_report,
+)
 from rg_helpers.datasets.word_problems import problem_of
 from rg_helpers.error_prediction.inputs import prediction_inputs
 from rg_helpers.error_prediction.report import Settings
@@ -35,12 +41,12 @@ def solved(tmp_path_factory):
 def inputs(solved):
     sizes = {"hidden_size": 16, "layers": 2, "heads": 2, "intermediate_size": 32}
     model = new_course_model(0, tokenizer=TOKENIZER, **sizes)
-    fit = annotated_fit(TOKENIZER, TRAIN, solved.problem_ids, 5)
+    fit = annotated_fit(annotated_references(TOKENIZER, TRAIN, solved.problem_ids), 5)
     return prediction_inputs(solved, model, TOKENIZER, SETTINGS.methods, fit=fit, progress=False)
 
 
 def test_graphs_are_fitted_on_held_out_problems_with_gold_edges():
-    fit = annotated_fit(TOKENIZER, TRAIN, [HELD[0].problem_id], 4)
+    fit = annotated_fit(annotated_references(TOKENIZER, TRAIN, [HELD[0].problem_id]), 4)
     ids = [trace.problem_id for trace in fit.data.traces]
     wanted = sorted(problem.problem_id for problem in HELD[1:])[:4]
     assert ids == wanted
@@ -51,7 +57,7 @@ def test_graphs_are_fitted_on_held_out_problems_with_gold_edges():
         assert edges == [[given + 1, given]], "the second line uses the first one's result"
     bare = replace(HELD[0], solution="They are worth 5.\n#### 5")
     with pytest.raises(ValueError, match="annotations must name edges"):
-        annotated_fit(TOKENIZER, [bare], [])
+        annotated_references(TOKENIZER, [bare])
 
 
 def test_all_solutions_are_scored_and_heads_are_chosen(inputs, solved):

@@ -2,17 +2,18 @@
 
 DATA is a folder that you keep: GSM8K's train.jsonl and example_model_solutions.jsonl, from
 https://github.com/openai/grade-school-math (folder grade_school_math/data), or let --download fetch
-them. Three parts: how far the calculator annotations give graphs; what the reader (`rgh reader`
-trains one; any folder or hub id will do) can do itself; and the report of `rgh predict` on
-solutions that real models wrote. Without a reader, text and form alone are measured. Nothing of the
-data is written to data/, texts and traces stay in runs/gsm8k.
+them. Four parts: how far the calculator annotations give graphs; what the reader (`rgh reader`
+trains one; any folder or hub id will do) can do itself; which graphs find the annotated edges; and
+the report of `rgh predict` on solutions that real models wrote. Without a reader, text and form
+alone are measured. Nothing of the data is written to data/, texts and traces stay in runs/gsm8k.
 """
 
 from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,9 +21,15 @@ import numpy as np
 
 from rg_helpers.artefacts import provenance, read_json, sha256_of, write_json
 from rg_helpers.course import profiles
-from rg_helpers.course.claims import Claim, claim_from_result, write_claims
+from rg_helpers.course.claims import Claim, write_claims
 from rg_helpers.course.commands import predict
 from rg_helpers.course.folders import repository, results_folder
+from rg_helpers.course.gsm8k_claims import (
+    annotation_claims,
+    edge_claims,
+    reader_claims,
+    report_claims,
+)
 from rg_helpers.datasets.annotations import measure_annotations
 from rg_helpers.datasets.model_solutions import FAMILY, label_agreement, read_model_solutions
 from rg_helpers.datasets.overlap import count_degrees, find_copies, find_overlap
@@ -33,14 +40,25 @@ from rg_helpers.datasets.reader_quality import (
     solution_losses,
     token_log_frequencies,
 )
-from rg_helpers.datasets.solution_report import INCREMENT, annotated_fit, writer_report
+from rg_helpers.datasets.real_edges import recover_annotated_edges
+from rg_helpers.datasets.solution_report import (
+    annotated_fit,
+    annotated_references,
+    writer_report,
+)
 from rg_helpers.datasets.sources import SOLUTIONS, TRAIN, download_gsm8k, find_file
-from rg_helpers.datasets.summaries import annotation_summary, reader_summary, writer_summary
+from rg_helpers.datasets.summaries import (
+    annotation_summary,
+    edge_summary,
+    reader_summary,
+    writer_summary,
+)
 from rg_helpers.datasets.word_problems import WordProblem, read_word_problems
+from rg_helpers.error_prediction.fit_traces import FitTraces
 from rg_helpers.error_prediction.inputs import prediction_inputs
 from rg_helpers.error_prediction.report import Settings, predict_report
 from rg_helpers.error_prediction.trace_set import TraceSet
-from rg_helpers.graphs.methods import find_method
+from rg_helpers.graphs.methods import FitData, find_method
 from rg_helpers.language_model import load_model
 from rg_helpers.tokenizer import build_tokenizer
 
@@ -48,11 +66,10 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 COMMAND = "rgh gsm8k"
-PARTS = ("annotations", "reader", "report")
+PARTS = ("annotations", "reader", "edges", "report")
 RESULTS = {part: f"gsm8k_{part}.json" for part in PARTS}
 FIGURE = "gsm8k_prediction.png"
 METHODS = ("attention", "attention_gradient", "cluster", "text")
-LEAST_CONSISTENT = ">= 0.97"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -75,217 +92,193 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--record", action="store_true", help="write data/results and claims")
 
 
+@dataclass(frozen=True, eq=False)
+class Given:
+    """What the parts work on; without a reader `model` is None and the course's words are used."""
+
+    arguments: argparse.Namespace
+    settings: Settings
+    train: Sequence[WordProblem]
+    test: Sequence[WordProblem]
+    trace_set: TraceSet
+    references: FitData
+    fit: FitTraces
+    model: PreTrainedModel | None
+    tokenizer: PreTrainedTokenizerFast
+
+    @property
+    def kept(self) -> Path:
+        """Where graphs and states are kept."""
+        return _folder(self.arguments) / "kept"
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Run `rgh gsm8k`; prints what each part found and writes one result file a part."""
     _check(arguments)
     if arguments.download:
         download_gsm8k(arguments.data)
-    train_file = find_file(arguments.data, TRAIN)
-    solutions_file = find_file(arguments.data, SOLUTIONS)
-    train, bad = read_word_problems(train_file)
-    test, more_bad = read_word_problems(solutions_file)
-    for line in [*bad, *more_bad][:3]:
-        print(f"left out: {line}")
-    test = test[: arguments.limit]
+    files = [find_file(arguments.data, pattern) for pattern in (TRAIN, SOLUTIONS)]
     about = {
         "provenance": provenance(_command(arguments), arguments.seed, arguments.profile),
-        "files": {path.name: sha256_of(path) for path in (train_file, solutions_file)},
+        "files": {path.name: sha256_of(path) for path in files},
+        "reader": _reader_record(arguments.reader),
     }
+    given = _given(arguments, *files)
     results = results_folder() if arguments.record else _folder(arguments)
     claims: list[Claim] = []
-
-    def keep(part: str, found: Mapping[str, Any]) -> Path:
-        path = write_json(results / RESULTS[part], {**about, **found})
+    for part in PARTS:
+        if part not in arguments.parts:
+            continue
+        if part == "reader" and given.model is None:
+            print(
+                "no reader: its part is left out, and only text and form are measured. Train one "
+                f"with `rgh reader --data {arguments.data}`, or name any model with --reader\n"
+            )
+            continue
+        measure, words, claim = MEASURES[part]
+        found = {**measure(given), **about}
+        print(words(found))
+        path = write_json(results / RESULTS[part], found)
         print(f"written: {path}\n")
-        return path
-
-    if "annotations" in arguments.parts:
-        found = measure_annotations(train, arguments.seed)
-        found["copies"] = {
-            "within_train": count_degrees(find_copies(train)),
-            "test_in_train": count_degrees(find_overlap(train, test)),
-            "test": len(test),
-        }
-        print(annotation_summary(found))
-        path = keep("annotations", found)
-        if arguments.record:
-            claims += annotation_claims(path)
-    model = tokenizer = None
-    if arguments.reader != predict.NO_MODEL and set(arguments.parts) & {"reader", "report"}:
-        model, tokenizer = load_model(arguments.reader, device=arguments.device)
-    if "reader" in arguments.parts and model is None:
-        print(
-            "no reader: its part is left out, and the report reads text and form alone. Train one "
-            f"with `rgh reader --data {arguments.data}`, or name any model with --reader\n"
-        )
-    trace_set = _solutions(solutions_file, tokenizer, model, arguments)
-    if "reader" in arguments.parts and model is not None:
-        found = reader_figures(model, tokenizer, trace_set, train, test, arguments.seed)
-        found["reader"] = _reader_record(arguments.reader)
-        print(reader_summary(found))
-        path = keep("reader", found)
-        if arguments.record:
-            claims += reader_claims(path)
-    if "report" in arguments.parts:
-        found = _report(arguments, trace_set, train, model, tokenizer)
-        print(predict.summary(FAMILY, found["families"][FAMILY]))
-        print(writer_summary(found["writers"]))
-        print("labels: comparing answers gives {agreeing} of {compared}".format(**found["labels"]))
-        path = keep("report", found)
-        if "rows" in found["families"][FAMILY]:
+        if part == "report" and "rows" in found["families"][FAMILY]:
             figures = repository() / "data" / "figures" if arguments.record else results
-            print(f"written: {predict.write_figure({**about, **found}, figures / FIGURE)}")
+            print(f"written: {predict.write_figure(found, figures / FIGURE)}")
         if arguments.record:
-            claims += report_claims(found, path)
+            claims += claim(found, path)
     if claims:
         print(f"claims merged into {write_claims(claims)}")
     return 0
 
 
-def reader_figures(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerFast,
-    trace_set: TraceSet,
-    train: Sequence[WordProblem],
-    test: Sequence[WordProblem],
-    seed: int = 0,
-) -> dict[str, Any]:
+def annotation_figures(given: Given) -> dict[str, Any]:
+    """Return how far annotations give graphs, and how many problems are copies."""
+    return measure_annotations(given.train, given.settings.seed) | {
+        "copies": {
+            "within_train": count_degrees(find_copies(given.train)),
+            "test_in_train": count_degrees(find_overlap(given.train, given.test)),
+            "test": len(given.test),
+        }
+    }
+
+
+def reader_figures(given: Given) -> dict[str, Any]:
     """Return how well the reader foresees solutions and how many problems it solves."""
-    read = trace_set.read
+    model, tokenizer, read = given.model, given.tokenizer, given.trace_set.read
     wrong = np.array([bool(label.wrong_answer) for label in read.labels])
-    unseen = [problem for problem in train if held_out(problem)]
+    unseen = [problem for problem in given.train if held_out(problem)]
     groups = {
         "held_out_references": [reference_trace(tokenizer, problem) for problem in unseen],
-        "test_references": [reference_trace(tokenizer, problem) for problem in test],
+        "test_references": [reference_trace(tokenizer, problem) for problem in given.test],
         "right_solutions": read.where(~wrong).traces,
         "wrong_solutions": read.where(wrong).traces,
     }
-    seen = [reader_text(problem) for problem in train if not held_out(problem)]
+    seen = [reader_text(problem) for problem in given.train if not held_out(problem)]
     entries = max(model.get_input_embeddings().num_embeddings, len(tokenizer))
     frequencies = token_log_frequencies(tokenizer(seen).input_ids, entries)
+    written = greedy_solutions(model, tokenizer, given.test)
     return {
-        "losses": solution_losses(model, groups, frequencies, seed=seed),
-        "solving": measure_solving(greedy_solutions(model, tokenizer, test), test, train),
+        "losses": solution_losses(model, groups, frequencies, seed=given.settings.seed),
+        "solving": measure_solving(written, given.test, given.train),
     }
 
 
-def annotation_claims(path: Path) -> Iterator[Claim]:
-    """Yield the claims about annotations."""
-    for name, words in (
-        ("lines_parsed", "annotated lines of GSM8K's training solutions that are parsed"),
-        ("operands_resolved", "operands of these lines whose source is found"),
-        ("lines_consistent", "annotated lines that give a consistent graph"),
-    ):
-        bar = LEAST_CONSISTENT if name == "lines_consistent" else None
-        unit = "operands" if name.startswith("operands") else "lines"
-        id, words = f"gsm8k.annotations.{name}", f"Share of {words}"
-        yield claim_from_result(id, words, path, f"/{name}", unit, bar)
-
-
-def reader_claims(path: Path) -> Iterator[Claim]:
-    """Yield the claims about the reader."""
-    yield claim_from_result(
-        "gsm8k.reader.perplexity",
-        "Perplexity of the reader on reference solutions of GSM8K's test problems",
-        path,
-        "/losses/name=test_references/perplexity",
-        "problems",
+def edge_figures(given: Given) -> dict[str, Any]:
+    """Return how well each method's graphs find annotated edges."""
+    offered = {"fit"} | ({"model", "tokenizer"} if given.model is not None else set())
+    drawn = [name for name in given.settings.methods if offered.issuperset(find_method(name).needs)]
+    return recover_annotated_edges(
+        given.references,
+        given.fit,
+        drawn,
+        given.model,
+        given.tokenizer,
+        folder=given.kept / "references",
+        draws=given.settings.draws,
+        seed=given.settings.seed,
     )
-    for name, words in (
-        ("accuracy", "that the reader solves greedily"),
-        ("most_common_answer", "solved by the most common answer of the training problems"),
-    ):
-        yield claim_from_result(
-            f"gsm8k.reader.{name}",
-            f"Share of GSM8K's test problems {words}",
-            path,
-            f"/solving/{name}",
-            "problems",
-        )
 
 
-def report_claims(found: Mapping[str, Any], path: Path) -> Iterator[Claim]:
-    """Yield the claims about predicting wrong answers of real models' solutions."""
-    within = {"auroc": "AUROC", "within_problem_auc": "Within-problem AUC"}
-    family = found["families"][FAMILY]
-    for row in family.get("rows", ()):
-        for metric, words in within.items():
-            if row["kind"] in ("baseline", "graph") and row[metric] is not None:
-                yield claim_from_result(
-                    f"gsm8k.predict.{row['name']}.{metric}",
-                    f"{words} for wrong answers of real models on GSM8K: {row['title']}",
-                    path,
-                    f"/families/{FAMILY}/rows/name={row['name']}/{metric}",
-                    "problems",
-                )
-    for row in found["writers"]["rows"]:
-        if row["kind"] in ("baseline", "graph"):
-            yield claim_from_result(
-                f"gsm8k.predict.{row['name']}.within_writer_auc",
-                f"AUC among solutions of one writer on GSM8K: {row['title']}",
-                path,
-                f"/writers/rows/name={row['name']}/within_writer_auc",
-                "problems",
-            )
-    gains = {
-        predict.INCREMENT: (f"/families/{FAMILY}/increments", family.get("increments", {})),
-        INCREMENT: ("/writers/increments", found["writers"]["increments"]),
+def report_figures(given: Given) -> dict[str, Any]:
+    """Return the report of `rgh predict`, and the comparison among one writer's solutions."""
+    settings, arguments = given.settings, given.arguments
+    # Without a reader the words' tokenizer must not make anything seem to be readable.
+    reads = (given.model, given.tokenizer if given.model is not None else None)
+    how = {"fit": given.fit, "folder": given.kept}
+    report = predict_report(
+        given.trace_set,
+        *reads,
+        settings,
+        command=_command(arguments),
+        profile=arguments.profile,
+        **how,
+    )
+    inputs = prediction_inputs(
+        given.trace_set, *reads, settings.methods, seed=settings.seed, **how
+    )  # fmt: skip
+    return report | {
+        "writers": writer_report(inputs, settings),
+        "labels": label_agreement(given.trace_set),
     }
-    for name, (place, rows) in gains.items():
-        if name in rows:
-            yield claim_from_result(
-                f"gsm8k.increment.{name}.delta_auroc",
-                f"AUROC gained on GSM8K by all graphs over {rows[name]['over'].replace('_', ' ')}",
-                path,
-                f"{place}/{name}",
-                "problems",
-            )
 
 
-def _report(
-    arguments: argparse.Namespace,
-    trace_set: TraceSet,
-    train: Sequence[WordProblem],
-    model: PreTrainedModel | None,
-    tokenizer: PreTrainedTokenizerFast | None,
-) -> dict[str, Any]:
+def report_words(found: Mapping[str, Any]) -> str:
+    """Return the report as text."""
+    labels = "labels: comparing answers gives {agreeing} of {compared}".format(**found["labels"])
+    main = predict.summary(FAMILY, found["families"][FAMILY])
+    return "\n".join([main, writer_summary(found["writers"]), labels])
+
+
+MEASURES = {
+    "annotations": (annotation_figures, annotation_summary, annotation_claims),
+    "reader": (reader_figures, reader_summary, reader_claims),
+    "edges": (edge_figures, edge_summary, edge_claims),
+    "report": (report_figures, report_words, report_claims),
+}
+
+
+def _given(arguments: argparse.Namespace, train_file: Path, solutions_file: Path) -> Given:
     size = profiles.sizes(
         arguments.profile,
         smoke={"draws": 200, "side_draws": 100, "epochs": 2, "fit_problems": 10},
         cpu={"draws": 10_000, "side_draws": 2000, "epochs": 20, "fit_problems": 100},
-        gpu={"draws": 10_000, "side_draws": 2000, "epochs": 20, "fit_problems": 200},
+        gpu={"draws": 10_000, "side_draws": 2000, "epochs": 20, "fit_problems": 100},
     )
-    methods = tuple(dict.fromkeys(arguments.methods))
     settings = Settings(
-        methods=methods, graph_networks=tuple(arguments.networks), seed=arguments.seed, **vars(size)
+        methods=tuple(dict.fromkeys(arguments.methods)),
+        graph_networks=tuple(arguments.networks),
+        seed=arguments.seed,
+        **vars(size),
     )
-    fit = None
-    if tokenizer is not None:
-        scored = set(trace_set.problem_ids.tolist())
-        fit = annotated_fit(tokenizer, train, scored, settings.fit_problems)
-    kept = _folder(arguments) / "kept"
-    report = predict_report(
-        trace_set, model, tokenizer, settings, fit=fit, folder=kept,
-        command=_command(arguments), profile=arguments.profile,
-    )  # fmt: skip
-    inputs = prediction_inputs(
-        trace_set, model, tokenizer, methods, fit=fit, folder=kept, seed=settings.seed
+    train, bad = read_word_problems(train_file)
+    test, more_bad = read_word_problems(solutions_file)
+    for line in [*bad, *more_bad][:3]:
+        print(f"left out: {line}")
+    model, tokenizer = None, build_tokenizer()
+    if arguments.reader != predict.NO_MODEL:
+        model, tokenizer = load_model(arguments.reader, device=arguments.device)
+    trace_set = _solutions(solutions_file, tokenizer, model, arguments)
+    references = annotated_references(tokenizer, train, set(trace_set.problem_ids.tolist()))
+    return Given(
+        arguments=arguments,
+        settings=settings,
+        train=train,
+        test=test[: arguments.limit],
+        trace_set=trace_set,
+        references=references,
+        fit=annotated_fit(references, settings.fit_problems),
+        model=model,
+        tokenizer=tokenizer,
     )
-    report["writers"] = writer_report(inputs, settings)
-    report["labels"] = label_agreement(trace_set)
-    report["reader"] = _reader_record(arguments.reader)
-    return report
 
 
 def _solutions(
     path: Path,
-    tokenizer: PreTrainedTokenizerFast | None,
+    tokenizer: PreTrainedTokenizerFast,
     model: PreTrainedModel | None,
     arguments: argparse.Namespace,
 ) -> TraceSet:
     """Read the solutions, leave out those too long for the reader, and keep them as JSONL."""
-    words = build_tokenizer() if tokenizer is None else tokenizer
-    trace_set, bad = read_model_solutions(path, words, most=arguments.limit)
+    trace_set, bad = read_model_solutions(path, tokenizer, most=arguments.limit)
     for line in bad[:3]:
         print(f"left out: {line}")
     config = None if model is None else model.config.get_text_config()
