@@ -31,8 +31,8 @@ class Difficulty:
 
 TRAINED: tuple[Difficulty, ...] = tuple(Difficulty(n) for n in range(2, 7))
 EASY_OPERATIONS = (2, 3)
-# Candidates for the end of a family's test range; `rgh accuracy --choose` measures them on validation
-# problems. Operations stay within what the model was trained on; distractors and joins grow beyond.
+# Candidates for the end of a family's test range, measured by `rgh accuracy --choose` on validation
+# problems. Operations stay within what the model was trained on; distractors and joins go beyond.
 CANDIDATES: tuple[Difficulty, ...] = (
     *TRAINED[2:],
     *(Difficulty(6, distractors) for distractors in (4, 5, 6, 8)),
