@@ -19,7 +19,7 @@ HOME = "https://github.com/openai/grade-school-math"
 RAW = "https://raw.githubusercontent.com/openai/grade-school-math/master/grade_school_math/data"
 GSM8K_FILES = ("train.jsonl", "test.jsonl", "example_model_solutions.jsonl")
 TRAIN, SOLUTIONS = "train*.jsonl", "*model_solutions*.jsonl"
-INSTALL = "pip install rg_helpers[datasets]"
+INSTALL = "pip install rg_helpers[hub]"
 SECONDS = 60
 BLOCK = 2**16
 

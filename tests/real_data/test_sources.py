@@ -105,5 +105,5 @@ def test_the_hub_is_asked_only_on_request(monkeypatch):
     with pytest.raises(ValueError, match=r"could not be loaded from the hub.*doesn't exist"):
         load_word_problems("nobody/nothing", hub=True)
     monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(ValueError, match=r"rg_helpers\[datasets\]"):
+    with pytest.raises(ValueError, match=r"rg_helpers\[hub\]"):
         load_word_problems("openai/gsm8k", hub=True)

@@ -70,6 +70,7 @@ PARTS = ("annotations", "reader", "edges", "report")
 RESULTS = {part: f"gsm8k_{part}.json" for part in PARTS}
 FIGURE = "gsm8k_prediction.png"
 METHODS = ("attention", "attention_gradient", "cluster", "text")
+NETWORKS = ("gcn",)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -82,7 +83,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=PARTS)
     parser.add_argument("--methods", nargs="+", default=list(METHODS), help="graph methods")
     parser.add_argument(
-        "--networks", nargs="*", default=list(predict.NETWORKS), choices=predict.NETWORKS
+        "--networks", nargs="*", default=list(NETWORKS), choices=predict.NETWORKS
     )
     parser.add_argument("--limit", type=int, help="only the first so many problems with solutions")
     parser.add_argument("--profile", default="cpu", choices=tuple(profiles.PROFILES))
@@ -315,7 +316,7 @@ def _folder(arguments: argparse.Namespace) -> Path:
 def _command(arguments: argparse.Namespace) -> str:
     """Return the command without the paths of this machine."""
     words = f"{COMMAND} --data DATA --reader {_name(arguments.reader)}"
-    for option, default in (("parts", PARTS), ("methods", METHODS), ("networks", predict.NETWORKS)):
+    for option, default in (("parts", PARTS), ("methods", METHODS), ("networks", NETWORKS)):
         if set(getattr(arguments, option)) != set(default):
             words += f" --{option} {' '.join(getattr(arguments, option))}"
     if arguments.limit:
