@@ -8,16 +8,17 @@ from abc import abstractmethod
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from torch import nn
 from transformers import Trainer
 from transformers.trainer import TRAINER_STATE_NAME, TRAINING_ARGS_NAME
 from transformers.trainer_callback import ExportableState
-from transformers.trainer_utils import TrainOutput, sort_checkpoints
+from transformers.trainer_utils import TrainOutput
 
 from rg_helpers.training.folders import partial_folder, publish, quiet_bars
 from rg_helpers.training.identity import (
     checkpoint_of_this_run,
-    newest_checkpoint,
+    checkpoints,
     write_identity,
 )
 from rg_helpers.training.state_files import (
@@ -54,7 +55,7 @@ class WholeCheckpointTrainer(Trainer):
         Raises `ValueError` before the first step where a folder holds checkpoints and is not to be
         resumed (they would be overwritten), and where a checkpoint is damaged or of another run.
         """
-        newest = newest_checkpoint(self.args.output_dir)
+        newest = next(reversed(checkpoints(self.args.output_dir)), None)
         if not resume_from_checkpoint:
             if newest is not None and _saves(self.args):
                 raise ValueError(
@@ -103,17 +104,17 @@ class WholeCheckpointTrainer(Trainer):
                 self._save_rng_state(str(partial))
                 self.save_more(partial)
             self.accelerator.wait_for_everyone()
+            self._note_best(folder)
             if self.args.should_save:
-                self._note_best(folder)
                 self._note_callbacks()
                 self.state.save_to_json(str(partial / TRAINER_STATE_NAME))
                 write_identity(partial, self._identity or self.identity(), seconds=self.seconds())
                 publish(partial, target)
                 self._drop_old_checkpoints(folder)
-        except OSError as error:
+        except (OSError, SafetensorError) as error:
             raise OSError(
-                error.errno,
-                f"could not write {target} ({error.strerror or error}): free some disk space, then "
+                getattr(error, "errno", None),
+                f"could not write {target} ({error}): free some disk space, then "
                 "train again with resume_from_checkpoint=True; earlier checkpoints are untouched",
             ) from error
         finally:
@@ -136,7 +137,7 @@ class WholeCheckpointTrainer(Trainer):
         limit = self.args.save_total_limit
         if limit is None or limit < 1:
             return
-        numbered = [Path(path) for path in sort_checkpoints(output_dir=str(folder))]
+        numbered = checkpoints(folder)
         best = self.state.best_model_checkpoint
         for old in numbered[: len(numbered) - limit]:
             if best is None or old.resolve() != Path(best).resolve():

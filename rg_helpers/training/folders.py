@@ -37,10 +37,10 @@ def whole_folder(target: str | Path, replace: bool = False) -> Iterator[Path]:
         partial.mkdir(parents=True)
         yield partial
         publish(partial, target)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         raise OSError(
-            error.errno,
-            f"could not write {target} ({error.strerror or error}): free some disk space or choose "
+            getattr(error, "errno", None),
+            f"could not write {target} ({error}): free some disk space or choose "
             "another folder, then run again; what was there before is untouched",
         ) from error
     finally:

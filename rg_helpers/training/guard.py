@@ -13,6 +13,7 @@ from transformers.trainer_callback import TrainerCallback
 
 from rg_helpers.graph_loss import GraphBatch
 from rg_helpers.graph_loss.error_predictor import GraphErrorPredictor, refuse_shared_problems
+from rg_helpers.pretraining_data import IGNORED
 from rg_helpers.step_attention.tap import layer_count, served_model
 from rg_helpers.training.data import GraphDataset
 from rg_helpers.training.loss import WeightedTerm, tapped_layers, trace_losses
@@ -45,6 +46,11 @@ def check_run(
         dataset.check_fits(model)
     if not any(parameter.requires_grad for parameter in model.parameters()):
         raise ValueError("no weight of the model is trained: set requires_grad, or use add_lora")
+    if arguments.label_smoothing_factor:
+        raise ValueError(
+            f"label_smoothing_factor={arguments.label_smoothing_factor}: the loss here is plain "
+            "cross-entropy and graph terms, set it to 0"
+        )
     if not terms:
         return
     names = [term.name for term in terms]
@@ -133,7 +139,7 @@ def check_loss(
             for name, value in zip(names, values.tolist(), strict=True)
             if not abs(value) <= largest
         ]
-        own = trace_losses(logits, labels)
+        own = trace_losses(logits, labels) / (labels[:, 1:] != IGNORED).sum(1)
         bad = torch.nonzero(~(own <= largest)).flatten().tolist() or range(len(graph))
     name, value = broken[0]
     traces = ", ".join(graph.name(row) for row in list(bad)[:NAMED])

@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from torch import nn
 from transformers import TrainingArguments
-from transformers.trainer_utils import get_last_checkpoint
 
 from rg_helpers.artefacts import read_json, sha256_of, write_json
 from rg_helpers.training.folders import check_tensors
@@ -131,12 +130,11 @@ def check_same_run(
         )
 
 
-def newest_checkpoint(folder: str | Path) -> Path | None:
-    """Return the checkpoint of most steps in a run's folder, or None."""
-    if not Path(folder).is_dir():
-        return None
-    found = get_last_checkpoint(str(folder))
-    return None if found is None else Path(found)
+def checkpoints(folder: str | Path) -> list[Path]:
+    """Return the checkpoints in a run's folder, the one of fewest steps first."""
+    found = [path for path in Path(folder).glob("checkpoint-*") if path.is_dir()]
+    numbered = [(path.name.removeprefix("checkpoint-"), path) for path in found]
+    return [path for _, path in sorted((int(n), path) for n, path in numbered if n.isdigit())]
 
 
 def _difference(name: str, saved: Any, here: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -50,6 +51,8 @@ class WeightedTerm:
             inner = getattr(self.term, "term", None)
             name = getattr(inner, "name", None) or getattr(self.term, "__name__", "graph_term")
             object.__setattr__(self, "name", name)
+        if not re.fullmatch(r"[A-Za-z0-9_-]+", self.name):
+            raise ValueError(f"name={self.name!r}: expected letters, digits, '_' and '-' alone")
         if self.layers is None:
             object.__setattr__(self, "layers", _layers_of(self.term))
 

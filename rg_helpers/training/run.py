@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import os
 import random
 import shutil
 import tempfile
@@ -100,6 +101,8 @@ def train_with_graphs(
         stack.enter_context(own_random_states())
         stack.enter_context(former_state(tuned))
         if folder is None:
+            if settings.patience is not None and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+                raise ValueError("several processes need one folder to keep the best model in")
             kept, output = False, Path(stack.enter_context(tempfile.TemporaryDirectory()))
         else:
             kept, output = True, Path(folder)
@@ -113,13 +116,24 @@ def train_with_graphs(
             callbacks=_callbacks(settings, progress),
         )
         trainer.remove_callback(PrinterCallback)
+        if trainer._is_sharded():
+            raise ValueError(
+                "sharded weights (FSDP, DeepSpeed) cannot be exported from here: use "
+                "GraphAwareTrainer itself, and trainer.save_model with full state dicts"
+            )
         finished = output / MODEL / RECORD
         if finished.is_file():
             return _read_back(finished, trainer, tuned)
+        if kept and (output / MODEL).exists():
+            raise ValueError(
+                f"{output / MODEL} exists and holds no {RECORD} of a finished run: choose another "
+                "folder, or move that one away"
+            )
         if evaluate is not None:
             trainer.add_callback(Watch(trainer, evaluate, look_every))
         trainer.train(resume_from_checkpoint=True)
         record = _record(trainer, settings)
+        trainer.accelerator.wait_for_everyone()  # the others may still read the best checkpoint
         if kept and trainer.is_world_process_zero():
             described = {
                 **record.as_dict(),

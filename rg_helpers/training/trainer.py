@@ -15,6 +15,7 @@ from transformers.trainer_callback import TrainerCallback
 
 from rg_helpers.graph_loss import GraphBatch
 from rg_helpers.graph_loss.koleo import load_buffer, save_buffer
+from rg_helpers.pretraining_data import IGNORED
 from rg_helpers.step_attention import StepAttentionTap, tap_step_attention
 from rg_helpers.step_attention.tap import layer_count, served_model
 from rg_helpers.training.buffers import koleo_buffers, move_choices, pushed
@@ -48,8 +49,9 @@ class GraphAwareTrainer(WholeCheckpointTrainer):
 
     Works with full fine-tuning and LoRA (`add_lora`), bf16, gradient checkpointing (non-reentrant,
     the default of transformers), and several processes through `accelerate launch` or `torchrun`.
-    With FSDP wrap whole decoder layers (`transformer_layer_cls_to_wrap`); DataParallel and
-    torch.compile cannot be tapped and are refused.
+    With FSDP, which no test here covers, wrap whole decoder layers
+    (`transformer_layer_cls_to_wrap`). DataParallel and torch.compile hide the attention and are
+    refused where there are terms.
 
     terms: `WeightedTerm`s; their values are logged under their names beside "ce", their weights
         under "weight_<name>"; evaluations report "eval_ce" and "eval_<name>", averaged over the
@@ -157,7 +159,7 @@ class GraphAwareTrainer(WholeCheckpointTrainer):
         weights = inputs.get("weights") if self._evaluated is None else None
         tokens = num_items_in_batch
         if tokens is None:
-            tokens = (labels[:, 1:] != -100).sum()
+            tokens = (labels[:, 1:] != IGNORED).sum()
         parts = {"ce": token_loss(outputs.logits, labels, weights) / tokens}
         try:
             values = self._term_values(terms, graph)
@@ -177,7 +179,7 @@ class GraphAwareTrainer(WholeCheckpointTrainer):
             if strength:
                 loss = loss + strength * parts[name]
         if self._evaluated is not None:
-            columns = [trace_losses(outputs.logits, labels), (labels[:, 1:] != -100).sum(1)]
+            columns = [trace_losses(outputs.logits, labels), (labels[:, 1:] != IGNORED).sum(1)]
             columns += [values[term.name] for term in self.terms]
             self._evaluated_rows = torch.stack([column.float() for column in columns], 1)
         elif self._stepping:

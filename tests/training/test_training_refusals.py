@@ -64,6 +64,8 @@ def test_terms_that_do_not_fit_data_or_model_are_refused(tmp_path):
         toy_trainer(tmp_path, model, data, [*toy_terms(), *toy_terms()])
     with pytest.raises(ValueError, match="weight=-1"):
         toy_terms(-1.0)
+    with pytest.raises(ValueError, match="expected letters"):
+        WeightedTerm(lambda attention, batch: attention.mean((1, 2, 3, 4)), 1.0)
     with pytest.raises(ValueError, match="0 <= start < stop"):
         toy_terms(1.0, start=3, stop=3)
     with pytest.raises(ValueError, match="give a GraphDataset"):
@@ -88,8 +90,12 @@ def test_a_term_without_a_gradient_is_refused(tmp_path):
         toy_trainer(tmp_path, frozen, data, toy_terms())
 
 
-def test_compiled_models_are_refused(tmp_path):
+def test_what_would_be_ignored_or_hidden_is_refused(tmp_path):
     arguments = toy_settings().arguments(tmp_path)
+    arguments.label_smoothing_factor = 0.1
+    with pytest.raises(ValueError, match="label_smoothing_factor=0.1"):
+        GraphAwareTrainer(course_toy(), arguments, toy_data())
+    arguments.label_smoothing_factor = 0.0
     arguments.torch_compile = True
     with pytest.raises(ValueError, match="torch_compile=False"):
         GraphAwareTrainer(course_toy(), arguments, toy_data(), terms=toy_terms())

@@ -200,6 +200,11 @@ def test_a_whole_run_is_exported_read_back_and_not_overwritten(tmp_path):
             progress=False,
         )
 
+    (tmp_path / "model").mkdir()
+    with pytest.raises(ValueError, match=r"holds no record\.json"):
+        run(toy_terms())
+    assert not looks, "found out only after training"
+    (tmp_path / "model").rmdir()
     tuned, record = run(toy_terms())
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
     assert looks == [(0, False), (2, False), (4, False)]
