@@ -33,6 +33,7 @@ GRAPH_FEATURES = (
     "flow_step_min",
 )
 LEAST_CLUSTERS = 30
+LARGEST = 10.0  # log-odds a standard deviation; beyond it a coefficient runs off to infinity
 REPEATS = 0.95  # share of a column's variance that the columns before it may explain
 
 
@@ -44,17 +45,11 @@ def coefficient_table(
     Rows hold `name`, `coefficient` (log-odds a standard deviation) with `low`, `high` at 95 %,
     `odds_ratio`, `standard_error` and `z` (clustered by problem), `p` and `p_holm`. `left_out`
     names columns that are constant or that those before them explain to 95 % or more; the order of
-    `columns` decides which one stays. Raises `ValueError` for too few problems or errors, or where
+    `columns` decides which one stays. `separating` names columns without a finite coefficient, for
+    example one whose large values occur in one class alone (Albert & Anderson 1984); they are left
+    out too, one by one. Raises `ValueError` for too few problems or errors, or where
     the classes are separated perfectly.
     """
-    try:
-        import statsmodels.api as sm
-        from statsmodels.tools.sm_exceptions import PerfectSeparationWarning
-    except ImportError as error:
-        raise ValueError("coefficients need statsmodels: pip install rg_helpers[prediction]") from (
-            error
-        )
-
     wrong, clusters = np.asarray(wrong, bool), cluster_numbers(problem_ids)
     kept, left_out = _independent(columns)
     count = int(clusters.max()) + 1
@@ -65,22 +60,13 @@ def coefficient_table(
             f"expected at least {LEAST_CLUSTERS} problems and two such traces a coefficient; give "
             "more traces, or fewer columns"
         )
-    design = sm.add_constant(_standardised(columns.values[:, kept]), has_constant="add")
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", PerfectSeparationWarning)
-        warnings.simplefilter("ignore", RuntimeWarning)
-        try:
-            fitted = sm.GLM(wrong.astype(float), design, family=sm.families.Binomial()).fit(
-                cov_type="cluster", cov_kwds={"groups": clusters}
-            )
-        except PerfectSeparationWarning as error:
-            raise ValueError(
-                "some columns tell right and wrong apart perfectly, so that coefficients have no "
-                "finite value: is a label among the columns? Leave it out, or give more traces"
-            ) from error
+    fitted, separating = _fitted(columns.values, kept, wrong, clusters), []
+    while np.isnan(fitted.bse).any() or np.abs(fitted.params[1:]).max(initial=0) > LARGEST:
+        separating.append(kept.pop(int(np.abs(fitted.params[1:]).argmax())))
+        fitted = _fitted(columns.values, kept, wrong, clusters)
     intervals = fitted.conf_int()
     names = ["intercept", *(columns.names[index] for index in kept)]
-    corrected = [None, *holm(np.nan_to_num(fitted.pvalues[1:], nan=1.0))]
+    corrected = [None, *holm(fitted.pvalues[1:])]
     rows = [
         {
             "name": name,
@@ -98,6 +84,7 @@ def coefficient_table(
     return {
         "rows": rows,
         "left_out": left_out,
+        "separating": [columns.names[index] for index in separating],
         "traces": len(wrong),
         "problems": count,
         "errors": int(wrong.sum()),
@@ -144,6 +131,31 @@ def correlation_table(
         for (i, column), adjusted in zip(enumerate(varying), holm(p), strict=True)
     ]
     return sorted(rows, key=lambda row: -abs(row["value"]))
+
+
+def _fitted(values: np.ndarray, kept: list[int], wrong: np.ndarray, clusters: np.ndarray) -> Any:
+    """Fit the kept columns; standard errors are clustered."""
+    try:
+        import statsmodels.api as sm
+        from statsmodels.tools.sm_exceptions import PerfectSeparationWarning
+    except ImportError as error:
+        raise ValueError("coefficients need statsmodels: pip install rg_helpers[prediction]") from (
+            error
+        )
+
+    design = sm.add_constant(_standardised(values[:, kept]), has_constant="add")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", PerfectSeparationWarning)
+        warnings.simplefilter("ignore", RuntimeWarning)
+        try:
+            return sm.GLM(wrong.astype(float), design, family=sm.families.Binomial()).fit(
+                cov_type="cluster", cov_kwds={"groups": clusters}
+            )
+        except PerfectSeparationWarning as error:
+            raise ValueError(
+                "some columns tell right and wrong apart perfectly, so that coefficients have no "
+                "finite value: is a label among the columns? Leave it out, or give more traces"
+            ) from error
 
 
 def _independent(columns: Columns) -> tuple[list[int], list[str]]:

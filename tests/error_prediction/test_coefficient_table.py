@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -62,6 +64,19 @@ def test_what_cannot_be_fitted_is_refused():
         coefficient_table(Columns(np.column_stack([wrong]) * 1.0, ("leak",)), wrong, ids)
     with pytest.raises(ValueError, match="expected at least 30 problems"):
         coefficient_table(Columns(values[:40], ("a", "b", "c")), wrong[:40], ids[:40])
+
+
+def test_a_column_without_a_finite_coefficient_costs_no_other_its_place():
+    ids, values, wrong = drawn()
+    rare = np.zeros(len(ids))
+    rare[np.flatnonzero(wrong)[:40]] = 1  # only ever with errors: its coefficient has no maximum
+    columns = Columns(np.column_stack([values, rare]), ("a", "b", "c", "rare"))
+    found = coefficient_table(columns, wrong, ids)
+    assert found["separating"] == ["rare"]
+    without = coefficient_table(Columns(values, ("a", "b", "c")), wrong, ids)
+    assert found["rows"] == without["rows"]
+    assert without["separating"] == []
+    json.dumps(found, allow_nan=False)
 
 
 def test_correlations_are_those_of_ranks():
