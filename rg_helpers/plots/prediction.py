@@ -120,7 +120,14 @@ def draw_reliability(
         axes.plot(predicted, observed, color=colour, linestyle=dashes, linewidth=1.4, label=name)
         sizes = [18 + 50 * row["n"] / most for row in rows]
         axes.scatter(
-            predicted, observed, sizes, color=colour, marker=marker, zorder=3, gid=f"points {name}"
+            predicted,
+            observed,
+            sizes,
+            color=colour,
+            marker=marker,
+            zorder=3,
+            clip_on=False,
+            gid=f"points {name}",
         )
         axes.lines[-1].set(marker=marker, markersize=4)
     axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="predicted risk", ylabel="share that was wrong")
