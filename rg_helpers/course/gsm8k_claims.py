@@ -78,7 +78,8 @@ def report_claims(found: Mapping[str, Any], path: Path) -> Iterator[Claim]:
                     f"/families/{FAMILY}/rows/name={row['name']}/{metric}",
                     "problems",
                 )
-    for row in found["writers"]["rows"]:
+    writers = found["writers"] or {"rows": (), "increments": {}}
+    for row in writers["rows"]:
         if row["kind"] in ("baseline", "graph"):
             yield claim_from_result(
                 f"gsm8k.predict.{row['name']}.within_writer_auc",
@@ -89,7 +90,7 @@ def report_claims(found: Mapping[str, Any], path: Path) -> Iterator[Claim]:
             )
     gains = {
         EVERY: (f"/families/{FAMILY}/increments", family.get("increments", {})),
-        INCREMENT: ("/writers/increments", found["writers"]["increments"]),
+        INCREMENT: ("/writers/increments", writers["increments"]),
     }
     for name, (place, rows) in gains.items():
         if name in rows:

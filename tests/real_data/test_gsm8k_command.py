@@ -119,6 +119,15 @@ def test_without_a_reader_text_is_measured_and_the_cure_is_said(checkout, tmp_pa
     assert (tmp_path / "traces.jsonl").is_file()
 
 
+def test_too_few_problems_are_said_and_not_measured(checkout, tmp_path, capsys, fast):
+    words = ["--reader", "none", "--limit", "3", "--networks", "--out", str(tmp_path)]
+    assert run(checkout, *words, "--parts", "report") == 0
+    assert "too few" in capsys.readouterr().out
+    report = json.loads((tmp_path / "gsm8k_report.json").read_text())
+    assert report["writers"] is None
+    assert report["labels"]["compared"] == 9
+
+
 def test_the_course_says_where_the_data_are(checkout, tmp_path, capsys):
     assert cli.main(["gsm8k", "--data", str(tmp_path / "absent")]) == cli.EXIT_ERROR
     assert "github.com/openai/grade-school-math" in capsys.readouterr().err

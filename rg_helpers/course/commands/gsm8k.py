@@ -82,9 +82,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=PARTS)
     parser.add_argument("--methods", nargs="+", default=list(METHODS), help="graph methods")
-    parser.add_argument(
-        "--networks", nargs="*", default=list(NETWORKS), choices=predict.NETWORKS
-    )
+    parser.add_argument("--networks", nargs="*", default=list(NETWORKS), choices=predict.NETWORKS)
     parser.add_argument("--limit", type=int, help="only the first so many problems with solutions")
     parser.add_argument("--profile", default="cpu", choices=tuple(profiles.PROFILES))
     parser.add_argument("--seed", type=int, default=0)
@@ -213,20 +211,20 @@ def report_figures(given: Given) -> dict[str, Any]:
         profile=arguments.profile,
         **how,
     )
-    inputs = prediction_inputs(
-        given.trace_set, *reads, settings.methods, seed=settings.seed, **how
-    )  # fmt: skip
-    return report | {
-        "writers": writer_report(inputs, settings),
-        "labels": label_agreement(given.trace_set),
-    }
+    report["labels"] = label_agreement(given.trace_set)
+    if "skipped" in report["families"][FAMILY]:
+        return report | {"writers": None}
+    inputs = prediction_inputs(given.trace_set, *reads, settings.methods, seed=settings.seed, **how)
+    return report | {"writers": writer_report(inputs, settings)}
 
 
 def report_words(found: Mapping[str, Any]) -> str:
     """Return the report as text."""
     labels = "labels: comparing answers gives {agreeing} of {compared}".format(**found["labels"])
-    main = predict.summary(FAMILY, found["families"][FAMILY])
-    return "\n".join([main, writer_summary(found["writers"]), labels])
+    parts = [predict.summary(FAMILY, found["families"][FAMILY])]
+    if found["writers"] is not None:
+        parts.append(writer_summary(found["writers"]))
+    return "\n".join([*parts, labels])
 
 
 MEASURES = {
