@@ -93,7 +93,7 @@ def test_a_term_without_a_gradient_is_refused(tmp_path):
 def test_what_would_be_ignored_or_hidden_is_refused(tmp_path):
     arguments = toy_settings().arguments(tmp_path)
     arguments.label_smoothing_factor = 0.1
-    with pytest.raises(ValueError, match="label_smoothing_factor=0.1"):
+    with pytest.raises(ValueError, match=r"label_smoothing_factor=0\.1"):
         GraphAwareTrainer(course_toy(), arguments, toy_data())
     arguments.label_smoothing_factor = 0.0
     arguments.torch_compile = True
