@@ -19,6 +19,7 @@ COMMANDS: tuple[str, ...] = (
     "accuracy",
     "traces",
     "predict",
+    "experiment",
     "pretrain",
     "reader",
     "gsm8k",
