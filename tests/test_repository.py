@@ -28,7 +28,11 @@ ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 CONDA_NAMES = {"pytorch": "torch", "pytorch-geometric": "torch-geometric"}
-NOT_INSTALLED = ("sentences",)  # extras that neither the lock nor environment.yml brings
+NOT_INSTALLED = (  # extras that neither the lock nor environment.yml brings
+    "sentences",
+    "datasets",
+    "hub",
+)
 IMPORT_NAMES = {
     "pillow": "PIL",
     "ipython": "IPython",

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 
 import pytest
 
+from rg_helpers.accuracy import HARDEST
 from rg_helpers.course import cli
+from rg_helpers.course.commands import traces
 from rg_helpers.error_prediction import collect
 from rg_helpers.error_prediction.trace_set import load_trace_set
 from rg_helpers.language_model import new_course_model, save_model
+from rg_helpers.problems import FAMILIES
 from rg_helpers.tokenizer import build_tokenizer
 
 
@@ -45,6 +49,19 @@ def test_the_file_and_its_record(command, tmp_path, capsys):
     assert record["provenance"]["command"].startswith("rgh traces --model")
     assert "--temperature 0.9" in record["provenance"]["command"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["own.json", "own.jsonl"]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_default_sizes_end_where_the_test_range_does(family):
+    parser = argparse.ArgumentParser()
+    traces.add_arguments(parser)
+    plan = traces._plan(family, parser.parse_args([]))
+    last = HARDEST[family]
+    assert plan.operations[1] == last.operations
+    assert (plan.distractors, plan.joins) == ((last.distractors,) * 2, last.joins)
+    assert len(plan.drawn("validation", 5)) == 5, "such problems exist"
+    own = traces._plan(family, parser.parse_args(["--operations", "2", "3", "--joins", "1"]))
+    assert (own.operations, own.joins) == ((2, 3), 1)
 
 
 def test_a_finished_file_is_kept(command, tmp_path, capsys):

@@ -32,6 +32,7 @@ from rg_helpers.language_model import COURSE, load_model
 from rg_helpers.plots import draw_prediction, use_course_style
 from rg_helpers.plots.style import png_bytes
 from rg_helpers.problems import FAMILIES
+from rg_helpers.tokenizer import build_tokenizer
 
 COMMAND = "rgh predict"
 RESULT_NAME, TABLE_NAME, FIGURE_NAME = "predict.json", "predict.parquet", "prediction.png"
@@ -77,7 +78,8 @@ def run(arguments: argparse.Namespace) -> int:
     model = tokenizer = None
     if arguments.model != NO_MODEL:
         model, tokenizer = load_model(arguments.model, device=arguments.device)
-    trace_set, bad = load_trace_set(arguments.traces, tokenizer)
+    # Without a model any tokenizer serves: only texts are read then.
+    trace_set, bad = load_trace_set(arguments.traces, tokenizer or build_tokenizer())
     for line in bad[:3]:
         print(f"left out: {line}")
     if arguments.families:

@@ -16,7 +16,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from rg_helpers.accuracy import HARDEST
+from rg_helpers.accuracy import EASY_OPERATIONS, HARDEST
 from rg_helpers.artefacts import provenance, read_json, sha256_of, write_json
 from rg_helpers.comparison.stages import key_of, model_hash, source_hash
 from rg_helpers.course.folders import repository
@@ -27,7 +27,7 @@ from rg_helpers.error_prediction.trace_set import TraceSet
 from rg_helpers.language_model import COURSE, load_model
 from rg_helpers.problems import FAMILIES
 
-FEWEST_DISTRACTORS, MOST_DISTRACTORS = 1, 3
+EASIER = 1  # operations below the end of the test range at which the default sizes start
 SOURCE = "rg_helpers.error_prediction.collect"  # with all it imports: problems, checker, sampling
 
 
@@ -42,9 +42,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs=2,
         type=int,
         metavar=("FEWEST", "MOST"),
-        help="sizes of the problems (default: 2 to the end of the family's test range)",
+        help="sizes of the problems (default: the end of the family's test range, from one "
+        "operation below it)",
     )
     parser.add_argument("--distractors", nargs=2, type=int, metavar=("FEWEST", "MOST"))
+    parser.add_argument("--joins", type=int, help="default: those of the end of the test range")
     parser.add_argument("--temperature", type=float, help="default: chosen on validation problems")
     parser.add_argument("--split", default="test", choices=("validation", "test"))
     parser.add_argument("--max-new-tokens", type=int, help="longest solution (default: 512)")
@@ -88,6 +90,8 @@ def run(arguments: argparse.Namespace) -> int:
     for name in ("operations", "distractors"):
         if getattr(arguments, name):
             command += f" --{name} {' '.join(map(str, getattr(arguments, name)))}"
+    if arguments.joins is not None:
+        command += f" --joins {arguments.joins}"
     if arguments.temperature is not None:
         command += f" --temperature {arguments.temperature:g}"
     if arguments.max_new_tokens is not None:
@@ -111,14 +115,16 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _plan(family: str, arguments: argparse.Namespace) -> Sampling:
-    hardest = HARDEST[family]
-    most = max(MOST_DISTRACTORS, hardest.distractors)
+    """Say what to sample: where no size is given, problems that are often solved wrongly."""
+    last = HARDEST[family]
+    least = max(EASY_OPERATIONS[0], last.operations - EASIER, last.joins or 0)
     return Sampling(
         family,
         arguments.problems,
         arguments.samples,
-        tuple(arguments.operations or (2, hardest.operations)),
-        tuple(arguments.distractors or (FEWEST_DISTRACTORS, most)),
+        tuple(arguments.operations or (least, last.operations)),
+        tuple(arguments.distractors or (last.distractors, last.distractors)),
+        last.joins if arguments.joins is None and not arguments.operations else arguments.joins,
         split=arguments.split,
         temperature=arguments.temperature,
         seed=arguments.seed,
