@@ -77,7 +77,12 @@ def _accuracy(claims: Claims) -> str:
 
 
 def _edges(claims: Claims) -> str:
-    """One row a method, best first; AUROC with its interval, then AP and F1 where measured."""
+    """One row a method, best first; AUROC with its interval, then AP and F1 where measured.
+
+    Only what `rgh edges` measured, on reference solutions: `rgh compare` draws the model's own, and
+    has a figure.
+    """
+    claims = {id: claim for id, claim in claims.items() if claim.command.startswith("rgh edges")}
     found = _matching(claims, r"edges\.([\w-]+)\.(\w+)\.auroc")
     if not found:
         return NOT_MEASURED
