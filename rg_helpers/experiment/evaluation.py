@@ -10,6 +10,7 @@ import numpy as np
 from scipy.stats import rankdata
 
 from rg_helpers.edge_recovery import GraphSet, auroc, best_heads
+from rg_helpers.experiment.place import BATCH
 from rg_helpers.experiment.plan import Cell, Recipe
 from rg_helpers.experiment.problem_sets import cell_problems, families_asked
 from rg_helpers.graphs.attention import attention_masses
@@ -48,7 +49,7 @@ def solution_rows(
         model,
         tokenizer,
         [problem for _, _, problem in asked],
-        batch_size=128,
+        batch_size=BATCH,
         max_new_tokens=recipe.longest,
         progress=False,
     )

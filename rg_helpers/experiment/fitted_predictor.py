@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from rg_helpers.error_prediction.labels import label_trace
-from rg_helpers.experiment.place import Place
+from rg_helpers.experiment.place import BATCH, Place
 from rg_helpers.experiment.problem_sets import fit_problems
 from rg_helpers.graph_loss.error_predictor import (
     GraphErrorPredictor,
@@ -47,7 +47,7 @@ def _fit(place: Place, family: str) -> GraphErrorPredictor:
         problems,
         samples=recipe.fit_samples,
         temperature=recipe.temperature if many else 0.0,
-        batch_size=128,
+        batch_size=BATCH,
         max_new_tokens=recipe.longest,
         progress=place.progress,
     )

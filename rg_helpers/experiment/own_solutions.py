@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 
 from rg_helpers.experiment.arms import Data
-from rg_helpers.experiment.place import Place
+from rg_helpers.experiment.place import BATCH, Place
 from rg_helpers.experiment.problem_sets import training_problems, unlabelled_problems
 from rg_helpers.graph_loss import graph_batch
 from rg_helpers.graph_loss.error_predictor import GraphErrorPredictor
@@ -88,7 +88,7 @@ def _samples(place: Place, problems: Sequence[Problem], seed: int) -> list[Trace
         problems,
         samples=place.recipe.samples,
         temperature=place.recipe.temperature,
-        batch_size=128,
+        batch_size=BATCH,
         max_new_tokens=place.recipe.longest,
         seed=seed,
         progress=False,

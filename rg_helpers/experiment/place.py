@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 NAMED = 12  # letters of a key in a file's name
+BATCH = 256  # solutions written at once: a step costs little more for many than for few
 
 
 @dataclass(frozen=True, eq=False)

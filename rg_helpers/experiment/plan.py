@@ -41,11 +41,12 @@ class Recipe:
     Tests: `hardest` problems of the hardest trained difficulty, `other` of each other cell,
     `transfer` of each untrained family, `tuning` validation problems; graphs are held against gold
     on `graphs` solutions, interventions on the first `interventions` of them.
+    No solution is longer than `longest` tokens, or than the model allows (None).
     Own solutions: `samples` at `temperature`; the error predictor is fitted on `fit_samples`
     solutions of each of `fit_problems` other training problems with `fit_operations`.
     """
 
-    steps: int = 80
+    steps: int = 60
     batch_size: int = 8
     operations: tuple[int, int] = (7, 8)
     distractors: tuple[int, int] = (2, 4)
@@ -55,18 +56,18 @@ class Recipe:
     sink: str = "drop"
     start_share: float = 0.0
     stop_share: float = 1.0
-    hardest: int = 80
-    other: int = 40
-    transfer: int = 24
+    hardest: int = 100
+    other: int = 20
+    transfer: int = 12
     tuning: int = 60
-    graphs: int = 24
+    graphs: int = 20
     interventions: int = 4
     samples: int = 4
     temperature: float = 0.7
     fit_problems: int = 60
     fit_samples: int = 2
     fit_operations: tuple[int, int] = (4, 8)
-    longest: int | None = None
+    longest: int | None = 384
     bf16: bool = False
 
     def __post_init__(self) -> None:
@@ -110,13 +111,14 @@ class Plan:
 
     sizes: numbers of training problems, a geometric ladder; `main_size` is one of them. seeds: of
     training problems and of their order; the test problems are the same for all. tries: settings
-    tried on validation problems for every tuned arm. draws: of the bootstrap for data ratios.
+    tried on validation problems for every tuned arm; with one it is taken untried. draws: of the
+    bootstrap for data ratios.
     """
 
     families: tuple[str, ...] = FAMILIES
     arms: tuple[str, ...] = tuple(name for name in ARMS if name != "alignment_random_heads")
     ladder_arms: tuple[str, ...] = (
-        "ce", "ce_equal_time", "alignment", "alignment_shuffled", "combination",
+        "ce_equal_time", "alignment", "alignment_shuffled", "combination",
     )  # fmt: skip
     sizes: tuple[int, ...] = (16, 64, 256)
     main_size: int = 64

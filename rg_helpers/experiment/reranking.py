@@ -15,7 +15,7 @@ from rg_helpers.error_prediction.written_answer import written_answer
 from rg_helpers.experiment.arms import RERANKED
 from rg_helpers.experiment.evaluation import Row, judged_row, written_log_probabilities
 from rg_helpers.experiment.own_solutions import predicted_risk
-from rg_helpers.experiment.place import Place
+from rg_helpers.experiment.place import BATCH, Place
 from rg_helpers.experiment.plan import Cell
 from rg_helpers.experiment.problem_sets import cell_problems
 from rg_helpers.graph_loss.error_predictor import GraphErrorPredictor
@@ -48,7 +48,7 @@ def reranked_rows(
         problems,
         samples=recipe.samples,
         temperature=recipe.temperature,
-        batch_size=128,
+        batch_size=BATCH,
         max_new_tokens=recipe.longest,
         seed=seed,
         progress=False,

@@ -74,21 +74,22 @@ def sweep(
         in_processes(fit_predictor, opening, plan.families, jobs, "error predictors", progress)
     tuning: list[dict[str, Any]] = []
     chosen: dict[str, dict[str, Any]] = {
-        family: {"learning_rate": given.learning_rate or LEARNING_RATES[0], "strengths": {}}
+        family: {"learning_rate": given.learning_rate or LEARNING_RATES[1], "strengths": {}}
         for family in plan.families
     }
     if trained:
-        if given.learning_rate is None:
-            tuning += run(_rate_units(plan, recipe), "learning rates")
-            for family in plan.families:
-                best = _best(tuning, family, "ce")
+        tuning += run(_rate_units(plan, recipe, given), "learning rates")
+        for family in plan.families:
+            best = _best(tuning, family, "ce")
+            if best is not None:
                 chosen[family]["learning_rate"] = best["unit"]["learning_rate"]
         tuning += run(_strength_units(plan, recipe, chosen, given), "strengths of terms")
         for family in plan.families:
             for name in _tuned_arms(plan):
                 term = ARMS[name].terms[0]
                 best = _best(tuning, family, name)
-                value = given.strengths[name] if best is None else _strengths(best)[term]
+                untried = given.strengths.get(name, STRENGTHS[term][1])
+                value = untried if best is None else _strengths(best)[term]
                 chosen[family]["strengths"][name] = {term: value}
         if "combination" in plan.arms:
             tuning += run(_combined_units(plan, recipe, chosen, tuning), "combinations")
@@ -129,14 +130,14 @@ def measured_units(
 def unit_counts(plan: Plan, given: Given | None = None) -> dict[str, int]:
     """Return how many units a plan has: those that tune, and those that are measured."""
     given = given or Given()
-    rates = 0 if given.learning_rate else plan.tries
-    names = _tuned_arms(plan)
-    fixed = sum(name in given.strengths for name in names)
-    tuned = rates + plan.tries * (len(names) - fixed)
+    recipe = Recipe()
+    chosen = {family: {"learning_rate": LEARNING_RATES[1]} for family in plan.families}
+    tuned = len(_strength_units(plan, recipe, chosen, given))
+    if any(ARMS[name].trains for name in plan.arms):
+        tuned += len(_rate_units(plan, recipe, given))
     if "combination" in plan.arms:
-        tuned += plan.tries + sum(name in given.strengths for name in COMBINED)
-    families = len(plan.families)
-    return {"tuning": families * tuned, "test": families * len(plan.measured())}
+        tuned += plan.tries * len(plan.families)
+    return {"tuning": tuned, "test": len(plan.measured()) * len(plan.families)}
 
 
 def unit_seconds(folder: Path) -> dict[str, dict[str, float]]:
@@ -177,7 +178,9 @@ def _tuning_unit(
     return Unit(family, name, plan.main_size, TUNING_SEED, rate, fields, recipe.steps, "tuning")
 
 
-def _rate_units(plan: Plan, recipe: Recipe) -> list[Unit]:
+def _rate_units(plan: Plan, recipe: Recipe, given: Given) -> list[Unit]:
+    if given.learning_rate is not None or plan.tries == 1:
+        return []
     return [
         _tuning_unit(plan, recipe, family, "ce", rate, {})
         for family in plan.families
@@ -194,9 +197,10 @@ def _strength_units(
             term = ARMS[name].terms[0]
             values = _tries(STRENGTHS[term], plan.tries)
             if name in given.strengths:
-                # A combination needs to know how good the term is, at the strength given.
-                compared = "combination" in plan.arms and name in COMBINED
-                values = (given.strengths[name],) if compared else ()
+                values = (given.strengths[name],)
+            # A single value needs no try, unless a combination asks how good its terms are.
+            if len(values) == 1 and not ("combination" in plan.arms and name in COMBINED):
+                continue
             rate = chosen[family]["learning_rate"]
             units += [
                 _tuning_unit(plan, recipe, family, name, rate, {term: value}) for value in values

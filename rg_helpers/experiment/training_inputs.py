@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -26,7 +27,7 @@ from rg_helpers.traces import Trace, gold_trace
 from rg_helpers.training import GraphDataset, TrainingSettings, WeightedTerm
 
 KOLEO_BUFFER = 64
-FITTED_ON = 64  # training solutions at most that heads and the disorder target are fitted on
+FITTED_ON = 32  # training solutions at most that heads and the disorder target are fitted on
 
 Strengths = Mapping[str, float]
 Heads = tuple[tuple[int, int], ...]
@@ -69,7 +70,7 @@ def training_inputs(
     gold = [gold_graph(problem) for problem in problems]
     # Fitting costs a reading of training solutions; plain arms do without.
     fitted = traces[:FITTED_ON] if strengths else []
-    masses = attention_masses(place.model, fitted, progress=False) if fitted else []
+    masses = _readings(place, family, size, seed) if fitted else ()
     heads = _heads(place, arm, masses, gold[:FITTED_ON], seed) if fitted else ()
     settings = TrainingSettings(
         steps=steps,
@@ -107,9 +108,16 @@ def training_inputs(
 def supervised_heads(place: Place, family: str, size: int, seed: int) -> Heads:
     """Return the heads that an alignment of this family, size and seed supervises."""
     problems = training_problems(family, size, seed, place.recipe)[:FITTED_ON]
+    gold = [gold_graph(problem) for problem in problems]
+    return _heads(place, ARMS["alignment"], _readings(place, family, size, seed), gold, seed)
+
+
+@lru_cache(maxsize=8)
+def _readings(place: Place, family: str, size: int, seed: int) -> tuple[np.ndarray, ...]:
+    """Return the base model's attention on the first training solutions; arms share it."""
+    problems = training_problems(family, size, seed, place.recipe)[:FITTED_ON]
     traces = [gold_trace(problem, place.tokenizer) for problem in problems]
-    masses = attention_masses(place.model, traces, progress=False)
-    return _heads(place, ARMS["alignment"], masses, [gold_graph(p) for p in problems], seed)
+    return tuple(attention_masses(place.model, traces, progress=False))
 
 
 def _heads(

@@ -40,7 +40,7 @@ PLAN = Plan(
     sizes=(8, 12),
     main_size=8,
     seeds=2,
-    tries=1,
+    tries=2,
     draws=100,
 )
 

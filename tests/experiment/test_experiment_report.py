@@ -47,7 +47,7 @@ def plan():
 
 @pytest.fixture(scope="module")
 def records():
-    return planted_records(CHANCES)
+    return planted_records(CHANCES, seed=1)
 
 
 @pytest.fixture(scope="module")
@@ -194,7 +194,7 @@ def test_profiles_make_plans_and_slips_are_named():
     assert main_size((16, 64, 256)) == 64
     cpu, _ = command.plan_of(arguments())
     assert cpu.seeds >= 5
-    assert set(cpu.arms) == set(ARMS) - {"alignment_random_heads"}
+    assert set(cpu.arms) == set(ARMS) - {"alignment_random_heads", "self_training_random"}
     with pytest.raises(ValueError, match="expected NAME=VALUE"):
         command.plan_of(arguments("--set", "head=4"))
     with pytest.raises(ValueError, match="is no int"):
@@ -212,6 +212,6 @@ def test_the_estimate_counts_units_and_uses_kept_ones(records, tmp_path):
     for number, record in enumerate(records[:3]):
         write_json(tmp_path / "arithmetic" / f"test-ce-n8-s{number}-key.json", record)
     said = command.estimate(plan, given, tmp_path, 2)
-    assert "3 units to tune, 11 to measure" in said
+    assert "6 units to tune, 11 to measure" in said
     assert "median 2 s, of which 2 s of CPU" in said
-    assert f"about {14 * 2 / 2 / 60:.0f} minutes" in said
+    assert f"about {17 * 2 / 2 / 60:.0f} minutes" in said

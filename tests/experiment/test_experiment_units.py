@@ -14,22 +14,20 @@ from experiment_toys import (
     planted_predictor,
     reranked_names,
 )
-from worker_toys import dies_at_two, fails, tens
 
 from rg_helpers.experiment import fitted_predictor, sweep, unit
 from rg_helpers.experiment.arms import ARMS, COMBINED
 from rg_helpers.experiment.plan import Plan, Recipe
 from rg_helpers.experiment.problem_sets import (
     cell_problems,
-    fit_problems,
     families_asked,
+    fit_problems,
     training_problems,
     unlabelled_problems,
 )
 from rg_helpers.experiment.timing import equal_time_steps
 from rg_helpers.experiment.training_inputs import training_inputs
 from rg_helpers.experiment.unit import Unit, run_unit, unit_path
-from rg_helpers.experiment.workers import in_processes
 from rg_helpers.training.order import EpochOrder
 
 
@@ -129,7 +127,7 @@ def test_a_killed_sweep_goes_on_where_it_stopped(model_folder, tmp_path, monkeyp
     )
     found = sweep.sweep(here, PLAN, progress=False)
     counts = sweep.unit_counts(PLAN)
-    assert counts == {"tuning": 3, "test": 11}
+    assert counts == {"tuning": 6, "test": 11}
     # everything but the base model's unit trains once, killed or not
     assert len(trained) == counts["tuning"] + counts["test"] - 1
     assert [record["unit"]["arm"] for record in found.records[:2]] == ["base", "ce"]
@@ -147,6 +145,10 @@ def test_a_killed_sweep_goes_on_where_it_stopped(model_folder, tmp_path, monkeyp
     assert steps["ce_equal_time"] >= max(1.0, slowest) * RECIPE.steps - 1e-9
     assert steps["ce"] == steps["alignment"] == RECIPE.steps
     assert {row["arm"] for row in rows} == {"ce", "alignment"}
+    tried = {row["learning_rate"]: (row["solved"], -row["ce"]) for row in found.tuning[:2]}
+    assert found.chosen["arithmetic"]["learning_rate"] == max(tried, key=tried.get)
+    rates = {record["unit"]["learning_rate"] for record in found.records[1:]}
+    assert rates == {0.0, max(tried, key=tried.get)} - {0.0}
     seconds = sweep.unit_seconds(here.place().folder)
     assert {name: part["units"] for name, part in seconds.items()} == counts
 
@@ -195,7 +197,7 @@ def test_every_other_arm_runs(model_folder, tmp_path, monkeypatch, predictor):
     monkeypatch.setattr(fitted_predictor, "_fit", lambda place, family: predictor)
     here = opening(model_folder, tmp_path, replace(RECIPE, longest=4, hardest=2, steps=1))
     names = ("combination", "error_weights", "self_training", "ce_best_of_n", "best_of_n")
-    plan = replace(PLAN, arms=names, ladder_arms=(), seeds=1)
+    plan = replace(PLAN, arms=names, ladder_arms=(), seeds=1, tries=1)
     found = sweep.sweep(here, plan, progress=False)
     rows = {name for record in found.records for name in record["rows"]}
     expected = {"combination", "error_weights", "self_training"}
@@ -205,7 +207,8 @@ def test_every_other_arm_runs(model_folder, tmp_path, monkeypatch, predictor):
     scores = {row["arm"]: (row["solved"], -row["ce"]) for row in found.tuning}
     best = sorted(COMBINED, key=lambda name: scores[name])[-2:]
     assert set(strengths["combination"]) == set(best)
-    for name in best:  # one try: the middle factor
+    assert scores.keys() == {*COMBINED, "combination"}  # one try needs none, but for the choice
+    for name in best:  # and the middle factor
         assert strengths["combination"][name] == strengths[name][name]
     combined = next(r for r in found.records if r["unit"]["arm"] == "combination")
     assert dict(combined["unit"]["strengths"]) == strengths["combination"]
@@ -218,16 +221,6 @@ def test_every_other_arm_runs(model_folder, tmp_path, monkeypatch, predictor):
     assert given.tuning == []
     assert given.records[0]["unit"]["learning_rate"] == 1e-4
     assert given.records[0]["unit"]["strengths"] == [["error_weights", 2.0]]
-
-
-def test_processes_keep_the_order_and_tell_what_happened():
-    found = in_processes(tens, 3, list(range(4)), 2, "", progress=False)
-    assert [value for value, _ in found] == [3, 13, 23, 33]
-    assert in_processes(tens, 3, [1], 2, "", progress=False)[0][0] == 13
-    with pytest.raises(RuntimeError, match="fewer --jobs"):
-        in_processes(dies_at_two, 0, list(range(4)), 2, "", progress=False)
-    with pytest.raises(ValueError, match="do another"):
-        in_processes(fails, 0, [1, 2], 2, "", progress=False)
 
 
 def test_impossible_plans_are_refused():
