@@ -59,13 +59,17 @@ def draw_experiment(
         _draw_gains(panels[0, column], gains[family], arms, margin)
         panels[0, column].set_title(family, color=style.colour if style else INK)
         if panels_down == 2:
-            _draw_curves(panels[1, column], curves.get(family, ()), names)
+            _draw_curves(panels[1, column], curves.get(family, ()), names, sorted(sizes))
     panels[0, 0].set_yticks(range(0, -len(arms), -1), arms, fontsize=7.5)
     panels[0, 0].set_ylim(-len(arms) + 0.3, 0.7)
     if panels_down == 2:
         panels[1, 0].set_ylabel("solved")
-        handles, labels = panels[1, 0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=7.5)
+        shown: dict[str, Any] = {}
+        for axes in panels[1]:
+            handles, labels = axes.get_legend_handles_labels()
+            shown |= dict(zip(labels, handles, strict=True))
+        legend = [shown[name] for name in names]
+        figure.legend(legend, names, loc="outside lower center", ncols=3, fontsize=7.5)
     if title:
         figure.suptitle(title, fontweight="bold", fontsize=11)
     return figure
@@ -97,10 +101,13 @@ def _draw_gains(
     axes.spines["left"].set_visible(False)
 
 
-def _draw_curves(axes: Any, rows: Sequence[Mapping[str, Any]], order: Sequence[str]) -> None:
-    sizes = sorted({row["size"] for row in rows})
+def _draw_curves(
+    axes: Any, rows: Sequence[Mapping[str, Any]], order: Sequence[str], sizes: Sequence[int]
+) -> None:
     for name in order:
         mine = sorted((row for row in rows if row["title"] == name), key=lambda row: row["size"])
+        if not mine:
+            continue
         colour, marker, dashes = CURVE_LOOKS[order.index(name)]
         # Curves stand a little apart, so that their intervals do not hide each other.
         shift = 2 ** (0.1 * (order.index(name) - (len(order) - 1) / 2))
