@@ -76,6 +76,15 @@ FORMS = (
     ClaimForm("gsm8k.edges.*.{within_line_auc,matched_auc}"),
     ClaimForm("gsm8k.predict.*.{auroc,within_problem_auc,within_writer_auc}"),
     ClaimForm("gsm8k.increment.{every_baseline_graphs,writer_and_numbers_graphs}.delta_auroc"),
+    ClaimForm("bench.training_step.{cpu,gpu}.{time_vs_ce,speedup_vs_original,memory_vs_ce}"),
+    ClaimForm(
+        "bench.training_step.{cpu,gpu}.{alignment,disorder,error_feedback,koleo,entropy_only}"
+        ".{time_vs_ce,speedup_vs_original,memory_vs_ce}"
+    ),
+    ClaimForm(f"train.*.{FAMILY}.accuracy_hard"),
+    ClaimForm(
+        f"train.*.{FAMILY}.{{gain_vs_ce_equal_time,gain_vs_shuffled,data_ratio_at_equal_accuracy}}"
+    ),
     ClaimForm("course.minutes.cpu", "rgh run --force --jobs 2 --record"),
     ClaimForm("course.minutes.{gpu,hub}"),
 )
