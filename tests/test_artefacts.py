@@ -107,6 +107,7 @@ def test_provenance_says_what_a_result_needs(tmp_path):
     assert {"command", "seed", "profile", "device", "versions", "date"} == set(block)
     assert block["seed"] == 3
     assert block["device"]
-    assert versions()["torch"] == torch.__version__
+    # A build from the package index names its CUDA in `__version__` alone.
+    assert versions()["torch"].partition("+")[0] == torch.__version__.partition("+")[0]
     assert len(block["date"]) == 10
     json.dumps(block)
