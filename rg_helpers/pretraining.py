@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -28,22 +28,13 @@ from rg_helpers.pretraining_data import (
 from rg_helpers.tokenizer import build_tokenizer
 
 
-class TrainingRecipe(Protocol):
-    """What the optimizer and the schedule of a run are made from; a frozen dataclass."""
-
-    steps: int
-    copy_steps: int
-    learning_rate: float
-    warmup_steps: int
-    decay_share: float
-    weight_decay: float
-    gradient_clip: float
-    seed: int
-
-
 @dataclass(frozen=True)
-class PretrainingRecipe:
-    """Everything that determines the course model; written beside its weights."""
+class TrainingRecipe:
+    """Optimizer, schedule and shape of a model that first learns to copy, then reads texts.
+
+    `steps` come after `copy_steps`; batches hold about so many tokens. The learning rate rises over
+    `warmup_steps` and falls to zero over the last `decay_share` of the steps.
+    """
 
     steps: int = 8000
     copy_steps: int = 1200
@@ -59,6 +50,23 @@ class PretrainingRecipe:
     layers: int = 4
     heads: int = 4
     intermediate_size: int = 384
+
+    def new_model(self, tokenizer: PreTrainedTokenizerFast | None = None) -> PreTrainedModel:
+        """Return the untrained model, with seeded weights (default: the course's tokenizer)."""
+        return new_course_model(
+            self.seed,
+            tokenizer=tokenizer,
+            hidden_size=self.hidden_size,
+            layers=self.layers,
+            heads=self.heads,
+            intermediate_size=self.intermediate_size,
+        )
+
+
+@dataclass(frozen=True)
+class PretrainingRecipe(TrainingRecipe):
+    """Everything that determines the course model; written beside its weights."""
+
     curriculum: Curriculum = field(default_factory=Curriculum)
 
 
@@ -106,13 +114,7 @@ def pretrain(
     Raises what `train_model` raises.
     """
     tokenizer = build_tokenizer()
-    model = new_course_model(
-        recipe.seed,
-        hidden_size=recipe.hidden_size,
-        layers=recipe.layers,
-        heads=recipe.heads,
-        intermediate_size=recipe.intermediate_size,
-    ).to(device)
+    model = recipe.new_model().to(device)
     return train_model(
         recipe,
         model,

@@ -41,17 +41,25 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
     tokenizer.normalizer = normalizers.Prepend(" ")
     tokenizer.pre_tokenizer = pre_tokenizers.Split(PIECES, behavior="isolated")
     tokenizer.decoder = decoders.Sequence([decoders.Fuse(), decoders.Strip(" ", 1, 0)])
-    begin = tokenizer.token_to_id(BEGIN)
+    return as_fast(tokenizer, longest=4096)
+
+
+def as_fast(tokenizer: Tokenizer, longest: int) -> PreTrainedTokenizerFast:
+    """Wrap a tokenizer for Transformers: begin token first, padding on the left, `longest` tokens.
+
+    The vocabulary must hold `PAD`, `BEGIN` and `END`.
+    """
     tokenizer.post_processor = processors.TemplateProcessing(
-        single=f"{BEGIN} $A", special_tokens=[(BEGIN, begin)]
+        single=f"{BEGIN} $A", special_tokens=[(BEGIN, tokenizer.token_to_id(BEGIN))]
     )
+    unknown = {} if tokenizer.token_to_id(UNKNOWN) is None else {"unk_token": UNKNOWN}
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         pad_token=PAD,
-        unk_token=UNKNOWN,
         bos_token=BEGIN,
         eos_token=END,
         padding_side="left",
         clean_up_tokenization_spaces=False,
-        model_max_length=4096,
+        model_max_length=longest,
+        **unknown,
     )

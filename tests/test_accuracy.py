@@ -16,6 +16,8 @@ from rg_helpers.accuracy import (
     pool_rows,
 )
 from rg_helpers.accuracy import test_range as sizes_of_test_range
+from rg_helpers.artefacts import read_json
+from rg_helpers.course.folders import results_folder
 from rg_helpers.language_model import new_course_model
 from rg_helpers.problems import FAMILIES
 from rg_helpers.tokenizer import build_tokenizer
@@ -35,6 +37,13 @@ def test_the_hardest_is_solved_nearest_to_the_middle():
     assert choose_hardest(rows_with([0.0] * count)) == CANDIDATES[0], "the first of equals"
     with pytest.raises(ValueError, match="zip"):
         choose_hardest(rows_with([0.5]))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_hardest_are_those_that_the_rule_chose(family):
+    kept = read_json(results_folder() / "hardest_choice.json")
+    rows = [row for row in kept["rows"] if row["family"] == family]
+    assert choose_hardest(rows) == Difficulty(**kept["chosen"][family]) == HARDEST[family]
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -14,6 +14,7 @@ COMPARED = (  # what `rgh compare` measures beside the attention graphs of `rgh 
     "integrated_gradients,similarity,cka,shared_neurons,linear_predictability,intervention,"
     "intervention_direct,premise_replacement,cluster,text,lightweight"
 )
+PREDICT = "rgh predict runs/traces/traces.jsonl --record"
 
 
 @dataclass(frozen=True)
@@ -68,9 +69,16 @@ FORMS = (
         "python benchmarks/lightweight.py",
     ),
     ClaimForm(f"lightweight.{FAMILY}.{{edge_recovery_share_raw,overhead_forward}}"),
+    ClaimForm(
+        f"predict.{{length,all_baselines,self_consistency,lexical,question_probe,probe,"
+        f"attention_logistic,attention_boosting,graphs_logistic,gcn,gin,gatv2}}.{FAMILY}"
+        ".{auroc,within_problem_auc}",
+        PREDICT,
+    ),
+    ClaimForm(f"predict.increment.{FAMILY}.delta_auroc", PREDICT),
+    ClaimForm(f"predict.first_wrong_step.{FAMILY}.f1", PREDICT),
+    ClaimForm("predict.minutes_per_1000_traces", PREDICT),
     ClaimForm(f"predict.*.{FAMILY}.{{auroc,within_problem_auc}}"),
-    ClaimForm(f"predict.increment.{FAMILY}.delta_auroc"),
-    ClaimForm(f"predict.first_wrong_step.{FAMILY}.f1"),
     ClaimForm("gsm8k.annotations.{lines_parsed,operands_resolved,lines_consistent}"),
     ClaimForm("gsm8k.reader.{perplexity,accuracy,most_common_answer}"),
     ClaimForm("gsm8k.edges.*.{within_line_auc,matched_auc}"),

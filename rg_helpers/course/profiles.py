@@ -87,5 +87,10 @@ def sizes(name: str, **by_profile: Mapping[str, Any]) -> SimpleNamespace:
 
 def threads(chosen: Profile, jobs: int) -> int:
     """Return the compute threads for one notebook when `jobs` of them run at once."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return chosen.threads or max(1, (cores or 1) // max(1, jobs))
+    return chosen.threads or max(1, cores() // max(1, jobs))
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return allowed or 1

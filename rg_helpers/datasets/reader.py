@@ -20,8 +20,7 @@ from rg_helpers.artefacts import read_json, sha256_of, write_json
 from rg_helpers.datasets.annotations import plain_solution
 from rg_helpers.datasets.reader_tokenizer import train_tokenizer
 from rg_helpers.datasets.word_problems import WordProblem
-from rg_helpers.language_model import new_course_model
-from rg_helpers.pretraining import train_model
+from rg_helpers.pretraining import TrainingRecipe, train_model
 from rg_helpers.pretraining_data import (
     COPY_TOKENS,
     Curriculum,
@@ -38,24 +37,12 @@ DATA_RECORD = "data.json"
 
 
 @dataclass(frozen=True)
-class ReaderRecipe:
+class ReaderRecipe(TrainingRecipe):
     """Everything that determines the reader, its data aside; written beside its weights."""
 
     steps: int = 1500
     copy_steps: int = 200
-    copy_batch_tokens: int = 3072
-    batch_tokens: int = 4096
-    learning_rate: float = 2e-3
-    warmup_steps: int = 100
-    decay_share: float = 0.3
-    weight_decay: float = 0.05
-    gradient_clip: float = 1.0
-    seed: int = 0
     entries: int = 2048
-    hidden_size: int = 128
-    layers: int = 4
-    heads: int = 4
-    intermediate_size: int = 384
 
     def __post_init__(self) -> None:
         if self.steps < 1 or self.copy_steps < 0 or self.hidden_size % (2 * self.heads):
@@ -118,14 +105,7 @@ def train_reader(
     texts = [reader_text(problem) for problem in seen]
     _same_data(folder, texts)
     tokenizer = train_tokenizer(texts, recipe.entries)
-    model = new_course_model(
-        recipe.seed,
-        tokenizer=tokenizer,
-        hidden_size=recipe.hidden_size,
-        layers=recipe.layers,
-        heads=recipe.heads,
-        intermediate_size=recipe.intermediate_size,
-    ).to(device)
+    model = recipe.new_model(tokenizer).to(device)
     validation = [reference_trace(tokenizer, problem) for problem in unseen]
 
     def evaluate(model: PreTrainedModel, step: int) -> dict[str, float]:

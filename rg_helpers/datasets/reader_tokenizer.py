@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from rg_helpers.tokenizer import BEGIN, END, PAD
+from rg_helpers.tokenizer import BEGIN, END, PAD, as_fast
 
 # As GPT-2's pieces (Radford et al. 2019), but every digit and every line break stands alone, so
 # that 48 is never one token and 480 another.
@@ -41,15 +41,4 @@ def train_tokenizer(texts: Sequence[str], entries: int = 2048) -> PreTrainedToke
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single=f"{BEGIN} $A", special_tokens=[(BEGIN, tokenizer.token_to_id(BEGIN))]
-    )
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        pad_token=PAD,
-        bos_token=BEGIN,
-        eos_token=END,
-        padding_side="left",
-        clean_up_tokenization_spaces=False,
-        model_max_length=2048,
-    )
+    return as_fast(tokenizer, longest=2048)

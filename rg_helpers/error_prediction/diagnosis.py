@@ -27,6 +27,7 @@ from rg_helpers.error_prediction.first_wrong_step import (
 )
 from rg_helpers.error_prediction.graph_columns import agreement_tables
 from rg_helpers.error_prediction.inputs import TEXT, Inputs
+from rg_helpers.error_prediction.side_by_side import side_by_side
 from rg_helpers.error_prediction.step_numbers import ROW_NUMBERS, written
 from rg_helpers.problems import check_solution
 
@@ -94,7 +95,7 @@ def with_context(table: np.ndarray) -> np.ndarray:
 
 
 def first_wrong_steps(
-    inputs: Inputs, folds: int = 5, draws: int = 2000, seed: int = 0
+    inputs: Inputs, folds: int = 5, draws: int = 2000, seed: int = 0, jobs: int = 1
 ) -> dict[str, Any]:
     """Return, for every block, F1 with its parts and intervals, and sentences on some errors.
 
@@ -113,9 +114,10 @@ def first_wrong_steps(
     ids = mine.traces.problem_ids.tolist()
     never = location_quality(np.full(len(first), NONE), first, ids, draws, seed)
     rows = [{"name": "none", **never.as_dict(), "rules": None}]
+    blocks = step_blocks(mine)
+    calls = [(tables, first, ids, _boosting(seed), folds, seed) for tables in blocks.values()]
     located: Located | None = None
-    for name, tables in step_blocks(mine).items():
-        located = locate(tables, first, ids, _boosting(seed), folds, seed)
+    for name, located in zip(blocks, side_by_side(locate, calls, jobs), strict=True):
         quality = location_quality(located.steps, first, ids, draws, seed)
         rows.append({"name": name, **quality.as_dict(), "rules": describe_rules(located.rules)})
     return {
@@ -126,7 +128,9 @@ def first_wrong_steps(
     }
 
 
-def error_types(inputs: Inputs, folds: int = 5, draws: int = 2000, seed: int = 0) -> dict[str, Any]:
+def error_types(
+    inputs: Inputs, folds: int = 5, draws: int = 2000, seed: int = 0, jobs: int = 1
+) -> dict[str, Any]:
     """Return how well the type of the checker's first wrong step is told, block by block."""
     labels = inputs.traces.labels
     known = np.array(
@@ -138,11 +142,15 @@ def error_types(inputs: Inputs, folds: int = 5, draws: int = 2000, seed: int = 0
     first = [la.first_wrong_step for la in mine.traces.labels]
     types = [la.error_type for la in mine.traces.labels]
     ids = mine.traces.problem_ids.tolist()
-    found: dict[str, Any] = {"given": "the checker's first wrong step", "rows": []}
-    for name, tables in step_blocks(mine).items():
-        rows = np.stack([table[step] for table, step in zip(tables, first, strict=True)])
-        result = classify_errors(rows, types, ids, _boosting(seed), folds, draws, seed)
-        found["rows"].append({"name": name, **result})
+    found: dict[str, Any] = {"given": "the checker's first wrong step"}
+    blocks = step_blocks(mine)
+    rows = [
+        np.stack([table[step] for table, step in zip(tables, first, strict=True)])
+        for tables in blocks.values()
+    ]
+    calls = [(own, types, ids, _boosting(seed), folds, draws, seed) for own in rows]
+    results = side_by_side(classify_errors, calls, jobs)
+    found["rows"] = [{"name": n, **result} for n, result in zip(blocks, results, strict=True)]
     return found
 
 

@@ -12,10 +12,16 @@ from typing import Any, Literal
 
 import numpy as np
 from sklearn.base import BaseEstimator
-from tqdm.auto import tqdm
 
 from rg_helpers.error_prediction.metrics import PredictionQuality, measure_prediction
-from rg_helpers.error_prediction.protocol import FOLDS, cross_validated_scores, grouped_folds
+from rg_helpers.error_prediction.protocol import (
+    FOLDS,
+    check_fit,
+    grouped_folds,
+    held_out_scores,
+    put_together,
+)
+from rg_helpers.error_prediction.side_by_side import side_by_side
 from rg_helpers.statistics import (
     DRAWS,
     Bootstrap,
@@ -61,10 +67,12 @@ def evaluate(
     draws: int = DRAWS,
     seed: int = 0,
     progress: bool = True,
+    jobs: int = 1,
 ) -> dict[str, Evaluated]:
     """Measure every entrant on the same folds and bootstrap draws; the result is by name.
 
-    `wrong` is bool (traces,), `problem_ids` names each trace's problem. Raises `ValueError` for
+    `wrong` is bool (traces,), `problem_ids` names each trace's problem; `jobs` processes share the
+    fits. Raises `ValueError` for
     two entrants of one name or an increment over an entrant that is not there.
     """
     names = [entrant.name for entrant in entrants]
@@ -75,14 +83,20 @@ def evaluate(
             f"entrants named twice: {sorted(twice)}, increments over unknown ones: "
             f"{sorted(missing)}; give every entrant a name of its own"
         )
-    problems = cluster_numbers(problem_ids)
+    wrong, problems = np.asarray(wrong, bool), cluster_numbers(problem_ids)
     fold = grouped_folds(wrong, problems, folds, seed)
     weights = cluster_weights(int(problems.max()) + 1, draws, seed)
+    numbers = np.unique(fold)
+    calls = []
+    for entrant in entrants:
+        check_fit(entrant.features, wrong, problems, fold)
+        given = (entrant.predictor, entrant.features, wrong, problems, fold)
+        calls += [(*given, number, seed) for number in numbers]
+    parts = side_by_side(held_out_scores, calls, jobs, "fits of predictors", progress)
     found = {}
-    for entrant in tqdm(entrants, desc="predictors", disable=None if progress else True):
-        held_out = cross_validated_scores(
-            entrant.predictor, entrant.features, wrong, problems, fold, seed=seed
-        )
+    for place, entrant in enumerate(entrants):
+        mine = parts[place * len(numbers) : (place + 1) * len(numbers)]
+        held_out = put_together(mine, fold)
         quality = measure_prediction(held_out.scores, wrong, problems, weights)
         found[entrant.name] = Evaluated(entrant, held_out.scores, quality, held_out.chosen)
     return found

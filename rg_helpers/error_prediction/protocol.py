@@ -90,20 +90,43 @@ def cross_validated_scores(
     predictors are compared on the same ones; without it `grouped_folds` draws them.
     """
     wrong, problems = np.asarray(wrong, bool), np.asarray(problems)
-    candidates = features if isinstance(features, Mapping) else {"": features}
-    for name, values in candidates.items():
+    fold = grouped_folds(wrong, problems, folds, seed) if fold is None else np.asarray(fold)
+    check_fit(features, wrong, problems, fold)
+    parts = [
+        held_out_scores(predictor, features, wrong, problems, fold, number, seed)
+        for number in np.unique(fold)
+    ]
+    return put_together(parts, fold)
+
+
+def check_fit(features: Any, wrong: np.ndarray, problems: np.ndarray, fold: np.ndarray) -> None:
+    """Raise `ValueError` for features of another number of traces, or a problem in two folds."""
+    for name, values in _candidates(features).items():
         if len(values) != len(wrong):
             raise ValueError(f"{len(values)} rows of features {name!r} for {len(wrong)} traces")
-    fold = grouped_folds(wrong, problems, folds, seed) if fold is None else np.asarray(fold)
     check_no_leak(problems, fold)
-    scores, chosen = np.full(len(wrong), np.nan), []
-    for number in np.unique(fold):
-        inside, outside = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
-        scores[outside], name = fit_and_score(
-            predictor, candidates, wrong, problems, inside, outside, seed
-        )
-        chosen.append(name)
-    return OutOfFold(scores, fold, tuple(chosen))
+
+
+def held_out_scores(
+    predictor: BaseEstimator,
+    features: np.ndarray | Sequence[Any] | Mapping[str, Any],
+    wrong: np.ndarray,
+    problems: np.ndarray,
+    fold: np.ndarray,
+    number: int,
+    seed: int = 0,
+) -> tuple[np.ndarray, str]:
+    """Return the risks of one fold's traces and the choice, fitted on all other folds."""
+    inside, outside = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
+    return fit_and_score(predictor, features, wrong, problems, inside, outside, seed)
+
+
+def put_together(parts: Sequence[tuple[np.ndarray, str]], fold: np.ndarray) -> OutOfFold:
+    """Put `held_out_scores` of all folds, in the order of their numbers, into one result."""
+    scores = np.full(len(fold), np.nan)
+    for number, (held_out, _) in zip(np.unique(fold), parts, strict=True):
+        scores[fold == number] = held_out
+    return OutOfFold(scores, fold, tuple(name for _, name in parts))
 
 
 def fit_and_score(
@@ -126,9 +149,13 @@ def fit_and_score(
         raise ValueError(
             f"{len(both)} problems are fitted on and tested, such as {both[0]!r}: split by problem"
         )
-    candidates = features if isinstance(features, Mapping) else {"": features}
+    candidates = _candidates(features)
     name = _choose(predictor, candidates, wrong, problems, fit, seed)
     return _fit_predict(predictor, candidates[name], wrong, fit, test), name
+
+
+def _candidates(features: Any) -> Mapping[str, Any]:
+    return features if isinstance(features, Mapping) else {"": features}
 
 
 def _choose(

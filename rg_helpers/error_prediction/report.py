@@ -7,6 +7,7 @@ of error, coefficients and correlations. Everything comes back as plain values.
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -80,14 +81,16 @@ def predict_report(
     command: str = "predict_report",
     profile: str | None = None,
     progress: bool = True,
+    jobs: int = 1,
 ) -> dict[str, Any]:
     """Return the report on traces; the target (`settings.target`) is named in it.
 
     Without a `model` only text, form and self-consistency are measured. What the model computes is
-    kept below `folder`. `fit` is as in `prediction_inputs`. Raises `ValueError` if no trace can be
-    read or none has a label.
+    kept below `folder`. `fit` is as in `prediction_inputs`; `jobs` processes share the fits. Raises
+    `ValueError` if no trace can be read or none has a label.
     """
     settings = settings or Settings()
+    started = time.perf_counter()
     inputs = prediction_inputs(
         trace_set,
         model,
@@ -106,10 +109,13 @@ def predict_report(
             "wrong_answer, `first_wrong_step` or `flawed` for flawed), or choose the other target"
         )
     inputs = inputs.where(known)
+    drawn = time.perf_counter()
     families = {}
     for family in dict.fromkeys(inputs.traces.families.tolist()):
         mine = inputs.where(inputs.traces.families == family)
-        families[family] = family_report(mine, settings, progress)
+        families[family] = family_report(mine, settings, progress, jobs)
+    transfer = _transfer(inputs, _moving(inputs, settings), settings, jobs)
+    ended = time.perf_counter()
     return {
         "what": "prediction of errors from reasoning graphs, beside what is known without them",
         "target": settings.target,
@@ -127,11 +133,19 @@ def predict_report(
             "skipped": dict(inputs.skipped),
         },
         "families": families,
-        "transfer": _transfer(inputs, _moving(inputs, settings), settings),
+        "transfer": transfer,
+        "cost": {
+            "inputs_seconds": drawn - started,
+            "fits_seconds": ended - drawn,
+            "minutes_per_1000_traces": (ended - started) / 60 * 1000 / len(inputs),
+            "jobs": jobs,
+        },
     }
 
 
-def family_report(inputs: Inputs, settings: Settings, progress: bool = True) -> dict[str, Any]:
+def family_report(
+    inputs: Inputs, settings: Settings, progress: bool = True, jobs: int = 1
+) -> dict[str, Any]:
     """Return the report of one family; where too little is there, the reason under `skipped`."""
     traces = inputs.traces
     wrong, ids = traces.target(settings.target), traces.problem_ids
@@ -149,7 +163,7 @@ def family_report(inputs: Inputs, settings: Settings, progress: bool = True) -> 
     entrants = default_entrants(
         inputs, graph_networks=settings.graph_networks, epochs=settings.epochs, seed=settings.seed
     )
-    how = {"folds": settings.folds, "seed": settings.seed, "progress": progress}
+    how = {"folds": settings.folds, "seed": settings.seed, "progress": progress, "jobs": jobs}
     measured = evaluate(entrants, wrong, ids, draws=settings.draws, **how)
     # Increments and comparisons with rewired graphs are corrected apart: two families of tests.
     gains, over_rewired = (
@@ -178,7 +192,7 @@ def family_report(inputs: Inputs, settings: Settings, progress: bool = True) -> 
     found["correlations"] = correlation_table(
         correlated, wrong, ids, settings.side_draws, settings.seed
     )
-    more = {"folds": settings.folds, "draws": settings.side_draws, "seed": settings.seed}
+    more = {key: how[key] for key in ("folds", "draws", "seed", "jobs")}
     found["first_wrong_step"] = _or_reason(lambda: first_wrong_steps(inputs, **more))
     found["error_types"] = _or_reason(lambda: error_types(inputs, **more))
     return found
@@ -238,7 +252,9 @@ def _moving(inputs: Inputs, settings: Settings) -> list[Entrant]:
     return [e for e in _chosen(entrants, inputs) if e.name != "length"]
 
 
-def _transfer(inputs: Inputs, entrants: Sequence[Entrant], settings: Settings) -> dict[str, Any]:
+def _transfer(
+    inputs: Inputs, entrants: Sequence[Entrant], settings: Settings, jobs: int
+) -> dict[str, Any]:
     traces = inputs.traces
     wrong, ids = traces.target(settings.target), traces.problem_ids
     groups = {"families": traces.families}
@@ -263,6 +279,7 @@ def _transfer(inputs: Inputs, entrants: Sequence[Entrant], settings: Settings) -
             folds=settings.folds,
             draws=settings.side_draws,
             seed=settings.seed,
+            jobs=jobs,
         )
     return found
 

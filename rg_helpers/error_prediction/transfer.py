@@ -20,6 +20,7 @@ from rg_helpers.error_prediction.protocol import (
     cross_validated_scores,
     fit_and_score,
 )
+from rg_helpers.error_prediction.side_by_side import side_by_side
 from rg_helpers.statistics import bootstrap_auroc, cluster_numbers, cluster_weights
 
 BINS = 3
@@ -34,6 +35,7 @@ def transfer_matrix(
     folds: int = FOLDS,
     draws: int = 2000,
     seed: int = 0,
+    jobs: int = 1,
 ) -> list[dict[str, Any]]:
     """Return rows with `name`, `train`, `test`, AUROC (value, low, high, n problems) and sizes.
 
@@ -45,20 +47,24 @@ def transfer_matrix(
     names = list(dict.fromkeys(groups.tolist()))
     inside = {name: np.flatnonzero(groups == name) for name in names}
     check_no_leak(problems, cluster_numbers(groups.tolist()))  # a problem is in one group alone
-    rows = []
+    rows, calls = [], []
     for entrant in entrants:
         for train in names:
             for test in names:
                 row = {"name": entrant.name, "train": train, "test": test}
                 row |= {"traces_train": len(inside[train]), "traces_test": len(inside[test])}
-                try:
-                    found = _measured(
-                        entrant, wrong, problems, inside[train], inside[test], folds, draws, seed
-                    )
-                except ValueError as error:
-                    found = {"skipped": str(error)}
-                rows.append(row | found)
-    return rows
+                rows.append(row)
+                both = inside[train], inside[test]
+                calls.append((entrant, wrong, problems, *both, folds, draws, seed))
+    found = side_by_side(_measured_or_reason, calls, jobs)
+    return [row | one for row, one in zip(rows, found, strict=True)]
+
+
+def _measured_or_reason(*given: Any) -> dict[str, Any]:
+    try:
+        return _measured(*given)
+    except ValueError as error:
+        return {"skipped": str(error)}
 
 
 def difficulty_groups(operations: np.ndarray, bins: int = BINS) -> np.ndarray:

@@ -5,9 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 from matplotlib.figure import Figure
 
+from rg_helpers.plots.gains import (
+    check_intervals,
+    draw_gain,
+    draw_margin,
+    quiet_axes,
+    titles_in_order,
+)
 from rg_helpers.plots.style import FAINT, FAMILY_STYLES, INK, PALETTE, new_figure
 
 ARM_LOOKS = {  # colour and marker by kind of arm: never colour alone
@@ -44,8 +50,8 @@ def draw_experiment(
     """
     _check(gains, curves)
     families = list(gains)
-    arms = _order(gains)
-    names = _order(curves)
+    arms = titles_in_order(gains)
+    names = titles_in_order(curves)
     sizes = {row["size"] for rows in curves.values() for row in rows}
     panels_down = 2 if len(sizes) > 1 else 1
     height = 0.26 * len(arms) + 1.9 + (2.6 if panels_down == 2 else 0)
@@ -78,27 +84,11 @@ def draw_experiment(
 def _draw_gains(
     axes: Any, rows: Sequence[Mapping[str, Any]], order: Sequence[str], margin: float
 ) -> None:
-    axes.axvspan(-margin, margin, color=PALETTE["grey"], alpha=0.25, linewidth=0)
-    axes.axvline(0, color=INK, linewidth=0.8)
+    draw_margin(axes, margin)
     for row in rows:
-        y = -order.index(row["title"])
-        colour, marker = ARM_LOOKS[row["kind"]]
-        axes.plot([row["low"], row["high"]], [y, y], color=colour, linewidth=1.6, zorder=2)
-        axes.plot(
-            [row["value"]],
-            [y],
-            marker,
-            color=colour,
-            markerfacecolor=colour if row["sure"] else "white",
-            markersize=5.5,
-            gid=f"gain {row['title']} {'filled' if row['sure'] else 'open'}",
-            zorder=3,
-        )
+        draw_gain(axes, row, -order.index(row["title"]), ARM_LOOKS[row["kind"]], row["sure"])
     axes.set_xlabel("share solved, minus that of\ncross-entropy at equal time", fontsize=8)
-    axes.grid(axis="both", linewidth=0.5)
-    axes.set_axisbelow(True)
-    axes.tick_params(axis="y", length=0)
-    axes.spines["left"].set_visible(False)
+    quiet_axes(axes)
 
 
 def _draw_curves(
@@ -134,25 +124,14 @@ def _draw_curves(
     axes.set_axisbelow(True)
 
 
-def _order(rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
-    return list(dict.fromkeys(row["title"] for found in rows.values() for row in found))
-
-
 def _check(
     gains: Mapping[str, Sequence[Mapping[str, Any]]],
     curves: Mapping[str, Sequence[Mapping[str, Any]]],
 ) -> None:
     if not any(len(rows) for rows in gains.values()):
         raise ValueError("no gains to draw: run the experiment with more arms than the reference")
-    if len(_order(curves)) > len(CURVE_LOOKS):
-        raise ValueError(
-            f"{len(_order(curves))} learning curves: at most {len(CURVE_LOOKS)} can be told apart"
-        )
-    for rows in (*gains.values(), *curves.values()):
-        for row in rows:
-            low, value, high = (float(row[key]) for key in ("low", "value", "high"))
-            fits = low - 1e-9 <= value <= high + 1e-9
-            if not (np.isfinite([low, value, high]).all() and fits):
-                raise ValueError(
-                    f"{row['title']}: the interval [{low}, {high}] does not hold its value {value}"
-                )
+    count = len(titles_in_order(curves))
+    if count > len(CURVE_LOOKS):
+        raise ValueError(f"{count} learning curves: at most {len(CURVE_LOOKS)} can be told apart")
+    shown = (*gains.values(), *curves.values())
+    check_intervals((row["title"], row) for rows in shown for row in rows)

@@ -5,9 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 from matplotlib.figure import Figure
 
+from rg_helpers.plots.gains import (
+    check_intervals,
+    draw_gain,
+    draw_margin,
+    quiet_axes,
+    titles_in_order,
+)
 from rg_helpers.plots.style import FAINT, FAMILY_STYLES, INK, PALETTE, new_figure
 
 KIND_LOOKS = {  # colour and marker: never colour alone
@@ -36,8 +42,8 @@ def draw_prediction(
     """
     _check(families, gains)
     names = list(families)
-    rows = _order(families, "title")
-    added = _order(gains, "title")
+    rows = titles_in_order(families)
+    added = titles_in_order(gains)
     height = 0.2 * (len(rows) + len(added)) + 2.6
     figure = new_figure(3.6 + 2.5 * len(names), height)
     shares = [max(1, len(rows)), max(1, len(added)) + 1]
@@ -161,42 +167,18 @@ def _draw_predictors(axes: Any, rows: Sequence[Mapping[str, Any]], order: Sequen
             )
     axes.axvline(0.5, color=FAINT, linestyle=(0, (4, 3)), linewidth=1, zorder=0)
     axes.set_xlabel("AUROC, errors against right ones")
-    _quiet(axes)
+    quiet_axes(axes)
 
 
 def _draw_gains(
     axes: Any, rows: Sequence[Mapping[str, Any]], order: Sequence[str], margin: float
 ) -> None:
-    axes.axvspan(-margin, margin, color=PALETTE["grey"], alpha=0.25, linewidth=0)
-    axes.axvline(0, color=INK, linewidth=0.8)
-    colour, marker = KIND_LOOKS["increment"]
+    draw_margin(axes, margin)
     for row in rows:
-        y = -order.index(row["title"])
         sure = row["low"] > 0 or row["high"] < 0
-        axes.plot([row["low"], row["high"]], [y, y], color=colour, linewidth=1.6, zorder=2)
-        axes.plot(
-            [row["value"]],
-            [y],
-            marker,
-            color=colour,
-            markerfacecolor=colour if sure else "white",
-            markersize=5,
-            gid=f"gain {row['title']} {'filled' if sure else 'open'}",
-            zorder=3,
-        )
+        draw_gain(axes, row, -order.index(row["title"]), KIND_LOOKS["increment"], sure)
     axes.set_xlabel("gain in AUROC by graphs")
-    _quiet(axes)
-
-
-def _quiet(axes: Any) -> None:
-    axes.grid(axis="both", linewidth=0.5)
-    axes.set_axisbelow(True)
-    axes.tick_params(axis="y", length=0)
-    axes.spines["left"].set_visible(False)
-
-
-def _order(rows: Mapping[str, Sequence[Mapping[str, Any]]], key: str) -> list[str]:
-    return list(dict.fromkeys(row[key] for found in rows.values() for row in found))
+    quiet_axes(axes)
 
 
 def _check(
@@ -207,9 +189,4 @@ def _check(
         raise ValueError("no rows to draw: run `rgh predict` on more traces first")
     intervals = [(row["title"], row["auroc"]) for rows in families.values() for row in rows]
     intervals += [(row["title"], row) for rows in gains.values() for row in rows]
-    for name, found in intervals:
-        low, value, high = (float(found[key]) for key in ("low", "value", "high"))
-        if not (np.isfinite([low, value, high]).all() and low - 1e-9 <= value <= high + 1e-9):
-            raise ValueError(
-                f"{name}: the interval [{low}, {high}] does not hold its value {value}"
-            )
+    check_intervals(intervals)

@@ -15,6 +15,7 @@ from rg_helpers.error_prediction.evaluation import (
     shuffled_within_problems,
 )
 from rg_helpers.error_prediction.predictors import boosting, logistic, probe
+from rg_helpers.error_prediction.side_by_side import side_by_side
 
 
 @pytest.fixture(scope="module")
@@ -113,3 +114,19 @@ def test_names_must_be_clear():
     lost = Entrant("b", "increment", np.zeros((4, 1)), logistic(), over="c")
     with pytest.raises(ValueError, match=r"unknown ones: \['c'\]"):
         evaluate([entrant, lost], np.array([True, False] * 2), list("aabb"))
+
+
+def test_several_processes_give_the_same_in_the_same_order(study):
+    ids, wrong, _, alone = study
+    entrants = [one.entrant for one in alone.values()]
+    shared = evaluate(entrants, wrong, ids, draws=500, progress=False, jobs=2)
+    assert list(shared) == list(alone)
+    for name, one in shared.items():
+        np.testing.assert_allclose(one.scores, alone[name].scores, rtol=1e-9)
+        assert one.chosen == alone[name].chosen
+        assert one.quality.auroc.value == pytest.approx(alone[name].quality.auroc.value)
+
+
+def test_what_a_fit_raises_in_another_process_is_raised_here():
+    with pytest.raises(ZeroDivisionError):
+        side_by_side(divmod, [(4, 2), (1, 0)], jobs=2)
