@@ -16,6 +16,8 @@ import torch
 
 from rg_helpers.step_attention.node_table import NodeTable
 
+_softmax_gradient = torch.ops.aten._softmax_backward_data.out
+
 BLOCK_ROWS = 128
 BLOCK_BYTES = 32 * 2**20
 
@@ -242,9 +244,11 @@ def _gradients(
                     weights = means[tile.batch, first:last, rows].transpose(1, 2)
                     per_row = _rows_mean(weights, grad_mass[tile.batch, tile.heads, first:last])
                 sources = columns[tile.batch, keys].transpose(1, 2)
-                work.by_head(grad_p, tile, block).add_(_from_batch(per_row, sources))
-            # d softmax: p * (grad - sum over keys of p * grad)
-            grad_p.sub_(torch.linalg.vecdot(p, grad_p).unsqueeze(-1)).mul_(p)
+                flat = grad_p.view(sources.shape[0], -1, sources.shape[2])
+                flat.baddbmm_(per_row.reshape(*flat.shape[:2], -1), sources)
+            # d softmax: p * (grad - sum over keys of p * grad); in place, since every row is summed
+            # up before it is written.
+            _softmax_gradient(grad_p, p, -1, p.dtype, grad_input=grad_p)
             if slope is not None:
                 grad_p.mul_(slope)
             grad_rows = torch.bmm(grad_p, work.keys_of(k, tile, block)).mul_(scaling)
