@@ -36,8 +36,9 @@ class Recipe:
     base model was trained on at most six operations, so that all of this is new to it, and no
     easy problem is trained on: what is forgotten shows.
     Terms: `heads` heads are supervised, those best aligned on the unit's own training problems
-    before training, in `layers` or anywhere; `form` and `sink` as in `graph_loss.alignment`; terms
-    act in the steps from `start_share` to `stop_share` of the run.
+    before training, in `layers` or anywhere; `form` and `sink` as in `graph_loss.alignment`.
+    `targets`: a step is aligned to what it follows from itself ("own"), or to what the step after
+    it follows from ("next"). Terms act in the steps from `start_share` to `stop_share` of the run.
     Tests: `hardest` problems of the hardest trained difficulty, `other` of each other cell,
     `transfer` of each untrained family, `tuning` validation problems; graphs are held against gold
     on `graphs` solutions, interventions on the first `interventions` of them.
@@ -52,6 +53,7 @@ class Recipe:
     distractors: tuple[int, int] = (2, 4)
     heads: int = 2
     layers: tuple[int, ...] | None = None
+    targets: str = "own"
     form: str = "log_mass"
     sink: str = "drop"
     start_share: float = 0.0
@@ -78,6 +80,8 @@ class Recipe:
                 raise ValueError(f"{name}={getattr(self, name)}: expected at least 1")
         if min(self.hardest, self.other, self.transfer, self.tuning, self.graphs) < 2:
             raise ValueError("every cell needs at least 2 problems, or nothing is known of spread")
+        if self.targets not in ("own", "next"):
+            raise ValueError(f"targets={self.targets!r}: expected 'own' or 'next'")
         if not 0 <= self.interventions <= self.graphs:
             raise ValueError(
                 f"interventions={self.interventions}: expected 0 to graphs={self.graphs}"

@@ -257,5 +257,5 @@ def _tuning_row(record: Mapping[str, Any]) -> dict[str, Any]:
         "arm": unit["arm"],
         "learning_rate": unit["learning_rate"],
         "strengths": _strengths(record),
-        **record["validation"],
+        **{key: record["validation"][key] for key in ("solved", "ce")},
     }

@@ -19,10 +19,11 @@ from rg_helpers.graph_loss.error_feedback import error_weights
 from rg_helpers.graph_loss.error_predictor import GraphErrorPredictor
 from rg_helpers.graph_loss.head_choice import best_aligned_heads, random_heads
 from rg_helpers.graph_loss.koleo import KoLeoBuffer
-from rg_helpers.graph_loss.targets import shuffled_targets
+from rg_helpers.graph_loss.targets import next_step_targets, shuffled_targets
 from rg_helpers.graphs.attention import attention_masses
 from rg_helpers.graphs.gold import gold_graph
 from rg_helpers.graphs.step_graph import StepGraph
+from rg_helpers.problems import Problem
 from rg_helpers.traces import Trace, gold_trace
 from rg_helpers.training import GraphDataset, TrainingSettings, WeightedTerm
 
@@ -67,7 +68,7 @@ def training_inputs(
     recipe = place.recipe
     problems = training_problems(family, size, seed, recipe)
     traces = [gold_trace(problem, place.tokenizer) for problem in problems]
-    gold = [gold_graph(problem) for problem in problems]
+    gold = _aimed(place, problems)
     # Fitting costs a reading of training solutions; plain arms do without.
     fitted = traces[:FITTED_ON] if strengths else []
     masses = _readings(place, family, size, seed) if fitted else ()
@@ -108,8 +109,14 @@ def training_inputs(
 def supervised_heads(place: Place, family: str, size: int, seed: int) -> Heads:
     """Return the heads that an alignment of this family, size and seed supervises."""
     problems = training_problems(family, size, seed, place.recipe)[:FITTED_ON]
-    gold = [gold_graph(problem) for problem in problems]
+    gold = _aimed(place, problems)
     return _heads(place, ARMS["alignment"], _readings(place, family, size, seed), gold, seed)
+
+
+def _aimed(place: Place, problems: Sequence[Problem]) -> list[StepGraph]:
+    """Return the rows that attention is aligned to, as the recipe wants them."""
+    gold = [gold_graph(problem) for problem in problems]
+    return next_step_targets(gold) if place.recipe.targets == "next" else gold
 
 
 @lru_cache(maxsize=8)

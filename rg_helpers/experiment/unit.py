@@ -62,8 +62,8 @@ def run_unit(place: Place, unit: Unit) -> dict[str, Any]:
 
     unit: its fields. rows: `evaluation.judged_row`s by the name of the arm (reranking arms have a
     row set for every way to choose). graphs: `evaluation.graph_rows`. training: seconds, steps and
-    the logged losses, None where nothing was trained. validation: share solved and cross-entropy
-    of a tuning unit. seconds, cpu_seconds: of the whole unit.
+    the logged losses, None where nothing was trained. validation: of a tuning unit, the share
+    solved, which problems were, and the cross-entropy. seconds, cpu_seconds: of the whole unit.
     """
     path = unit_path(place, unit)
     kept = _kept(path, unit)
@@ -153,8 +153,8 @@ def _trained(
     return model.eval(), training
 
 
-def _validation(place: Place, unit: Unit, model: PreTrainedModel) -> dict[str, float]:
-    """Return the share of validation problems solved, and the cross-entropy of their solutions."""
+def _validation(place: Place, unit: Unit, model: PreTrainedModel) -> dict[str, Any]:
+    """Return which validation problems are solved, and the cross-entropy of their solutions."""
     recipe = place.recipe
     hardest = recipe.cells()[0]
     cell = Cell(hardest.name, hardest.operations, hardest.distractors, recipe.tuning)
@@ -164,7 +164,8 @@ def _validation(place: Place, unit: Unit, model: PreTrainedModel) -> dict[str, f
     scores = score_tokens(model, gold, progress=False)
     tokens = sum(len(score.token_ids) for score in scores)
     nats = -sum(float(score.log_probabilities.sum()) for score in scores)
-    return {"solved": float(np.mean([row["solved"] for row in rows])), "ce": nats / tokens}
+    solved = [bool(row["solved"]) for row in rows]
+    return {"solved": float(np.mean(solved)), "ce": nats / tokens, "each": solved}
 
 
 def _reranked(

@@ -1,4 +1,4 @@
-"""Which rows attention is aligned to: gold, shuffled gold, or silver where no gold exists.
+"""Which rows attention is aligned to: gold, shuffled or shifted gold, or silver without gold.
 
 Every function returns one `StepGraph` a trace, for `graph_batch(traces, graphs)`.
 """
@@ -17,7 +17,7 @@ from rg_helpers.artefacts import sha256_of
 from rg_helpers.graph_loss.graph_batch import WRITTEN_KINDS
 from rg_helpers.graphs.gold import gold_graph, written_graph
 from rg_helpers.graphs.intervention import intervention_graphs
-from rg_helpers.graphs.step_graph import StepGraph
+from rg_helpers.graphs.step_graph import StepGraph, normalise_rows
 from rg_helpers.graphs.text import text_graphs
 from rg_helpers.problems import Problem, check_solution
 from rg_helpers.traces import Trace
@@ -68,6 +68,18 @@ def shuffled_targets(graphs: Sequence[StepGraph], seed: int = 0) -> list[StepGra
     return [_shuffled(graph, seed) for graph in graphs]
 
 
+def next_step_targets(graphs: Sequence[StepGraph]) -> list[StepGraph]:
+    """Return graphs whose steps point to what the step *after* them follows from.
+
+    Which step comes next is decided while the one before it ends, so this asks attention to look
+    ahead, at what is to be worked out next, instead of at what is being copied. Row i holds row
+    i + 1 of the given graph over the nodes before i, its weights made to sum to one again; rows
+    whose successor follows from nothing but themselves stay empty, as does the last. Failure mode:
+    all tokens of a step are asked, though only its last ones decide.
+    """
+    return [_next_step(graph) for graph in graphs]
+
+
 def silver_text_targets(
     traces: Sequence[Trace], top_k: int | None = SILVER_SOURCES, *, progress: bool = True
 ) -> list[StepGraph]:
@@ -109,6 +121,10 @@ TARGETS: Mapping[str, TargetRows] = MappingProxyType(
                        lambda traces, problems, seed=0: shuffled_targets(
                            gold_targets(traces, problems), seed),
                        ("problems",), "as many random earlier nodes: the control", "this course"),
+            TargetRows("next_step",
+                       lambda traces, problems: next_step_targets(gold_targets(traces, problems)),
+                       ("problems",), "the nodes that the step after each follows from",
+                       "this course"),
             TargetRows("silver_text", silver_text_targets, (),
                        "the lines that share rare names and numbers with each step",
                        "graphs.text"),
@@ -173,6 +189,19 @@ def _shuffled(graph: StepGraph, seed: int) -> StepGraph:
             weights[target, :target] = _other_order(weights[target, :target], generator)
     return replace(
         graph, weights=weights, method="shuffled", choice=f"rows of {graph.method}, seed {seed}"
+    )
+
+
+def _next_step(graph: StepGraph) -> StepGraph:
+    weights = np.zeros_like(graph.weights)
+    for target in range(1, len(graph)):
+        if graph.kinds[target - 1] in WRITTEN_KINDS and graph.kinds[target] in WRITTEN_KINDS:
+            weights[target - 1, : target - 1] = graph.weights[target, : target - 1]
+    return replace(
+        graph,
+        weights=normalise_rows(weights),
+        method="next_step",
+        choice=f"rows of {graph.method}, one step ahead",
     )
 
 

@@ -14,6 +14,7 @@ from rg_helpers.graph_loss.targets import (
     TARGETS,
     draw_targets,
     gold_targets,
+    next_step_targets,
     shuffled_targets,
     silver_intervention_targets,
 )
@@ -149,3 +150,18 @@ def test_unknown_names_and_missing_needs_are_named():
     with pytest.raises(ValueError, match=r"silver_intervention targets need model="):
         draw_targets("silver_intervention", traces)
     assert all(len(rows.meaning) > 10 and rows.source for rows in TARGETS.values())
+
+
+def test_next_step_rows_are_those_of_the_step_after():
+    """premise, premise, question, step (0), step (1 and 3), answer (4): worked by hand."""
+    kinds = ("premise", "premise", "question", "step", "step", "answer")
+    weights = np.zeros((6, 6))
+    weights[3, 0] = 1
+    weights[4, [1, 3]] = 0.5
+    weights[5, 4] = 1
+    graph = StepGraph(weights, kinds, tuple("abcdef"), "gold")
+    (ahead,) = next_step_targets([graph])
+    expected = np.zeros((6, 6))
+    expected[3, 1] = 1  # the step after it follows from node 1 and from itself: itself is no target
+    assert np.array_equal(ahead.weights, expected)
+    assert ahead.method == "next_step"

@@ -20,6 +20,7 @@ COMMANDS: tuple[str, ...] = (
     "traces",
     "predict",
     "experiment",
+    "variants",
     "pretrain",
     "reader",
     "gsm8k",
