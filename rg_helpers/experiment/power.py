@@ -32,10 +32,12 @@ class Spread:
 class Simulated:
     """Simulated experiments without any gain: float64 (draws,) each.
 
-    lows: lower ends of the 95 % intervals; a planted gain shifts every interval by itself.
+    values: what was measured where the truth is zero. lows: lower ends of the 95 % intervals; a
+    planted gain shifts both by itself.
     p_equivalent: p-values of "the difference is at least the margin".
     """
 
+    values: np.ndarray
     lows: np.ndarray
     p_equivalent: np.ndarray
 
@@ -45,7 +47,18 @@ class Simulated:
 
     def least_gain(self, power: float = POWER) -> float:
         """Return the smallest true gain that would have been called one so often."""
-        return float(-np.quantile(self.lows, 1 - power))
+        return float(0.0 - np.quantile(self.lows, 1 - power))
+
+    def exaggeration(self, gain: float) -> float:
+        """Return how many times too large a true gain looks where it is called one.
+
+        The type M error (Gelman & Carlin 2014, Perspectives on Psychological Science 9:641); NaN
+        where it never is. Raises `ValueError` unless the gain is positive.
+        """
+        if gain <= 0:
+            raise ValueError(f"gain={gain}: give a true gain above zero")
+        seen = self.lows + gain > 0
+        return float((self.values[seen] + gain).mean() / gain) if seen.any() else float("nan")
 
     def equivalent(self) -> float:
         """Return how often a true difference of zero would have been shown to be too small."""
@@ -97,9 +110,8 @@ def simulate(
     found = [
         crossed_mean(each) for each in simulated_differences(spread, seeds, problems, draws, seed)
     ]
-    return Simulated(
-        np.array([one.low for one in found]), np.array([one.p_equivalent for one in found])
-    )
+    parts = [(one.value, one.low, one.p_equivalent) for one in found]
+    return Simulated(*np.array(parts).T)
 
 
 def seeds_needed(

@@ -105,3 +105,15 @@ def test_lows_are_those_of_the_experiments_own_test():
     assert runs.lows == pytest.approx([crossed_mean(world).low for world in worlds])
     # a gain shifts the interval by itself
     assert crossed_mean(worlds[0] + 0.3).low == pytest.approx(runs.lows[0] + 0.3)
+
+
+def test_gains_that_are_seen_are_too_large_where_power_is_low():
+    runs = simulate(Spread(0, 0, 0.5), 1, 30, draws=400, seed=4)
+    weak, strong = runs.exaggeration(0.05), runs.exaggeration(0.6)
+    seen = runs.values[runs.lows + 0.05 > 0] + 0.05
+    assert weak == pytest.approx(sum(seen) / len(seen) / 0.05)
+    assert weak > 2
+    assert strong == pytest.approx(1, abs=0.03)
+    assert np.isnan(simulate(Spread(0, 0, 5.0), 1, 4, draws=3, seed=4).exaggeration(1e-6))
+    with pytest.raises(ValueError, match="above zero"):
+        runs.exaggeration(0.0)
