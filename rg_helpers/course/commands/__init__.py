@@ -19,6 +19,7 @@ COMMANDS: tuple[str, ...] = (
     "accuracy",
     "traces",
     "predict",
+    "score",
     "experiment",
     "variants",
     "pretrain",

@@ -1,0 +1,340 @@
+"""Drawing the graphs of a whole file, chunk by chunk: the second of the three calls.
+
+Memory grows with a batch and a chunk, not with the file, whose share is a few dozen bytes a
+solution (the keys of what is kept and of the ids that were seen). What is worked out is kept below
+the output folder at once, so a run that was stopped goes on where it was, and a rerun after lines
+were repaired does these lines alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from filelock import FileLock, Timeout
+from tqdm.auto import tqdm
+
+from rg_helpers.artefacts import provenance, read_json, write_json
+from rg_helpers.comparison.stages import model_hash
+from rg_helpers.error_prediction.fit_traces import FitTraces
+from rg_helpers.error_prediction.problem_record import problem_from_record
+from rg_helpers.error_prediction.trace_set import PROBLEM
+from rg_helpers.graphs.methods import find_method
+from rg_helpers.graphs.step_graph import StepGraph
+from rg_helpers.scoring.chunks import Found, ScoredChunk, in_chunks, put_together
+from rg_helpers.scoring.fitting import course_fit, own_fit
+from rg_helpers.scoring.kept import Kept, step_graph
+from rg_helpers.scoring.memory import Budget, TooLarge, in_batches, memory_budget
+from rg_helpers.scoring.solution_file import Solution, SolutionFile
+from rg_helpers.scoring.stages import (
+    WEIGHTS,
+    Arrays,
+    Stage,
+    confidence_stage,
+    graph_stage,
+    states_stage,
+)
+from rg_helpers.scoring.survey import Survey, memory_words, survey_file
+from rg_helpers.scoring.tables import LEFT_OUT, TableWriter
+from rg_helpers.traces import BadLine
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+METHODS = ("attention", "text")
+RECORD, LOCK = "record.json", ".rgh.lock"
+SHOWN = 20  # lines left out that are kept in memory; the file holds all of them
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """A file with its graphs and numbers, which are read from `folder` when asked for.
+
+    `left_out` counts the lines and solutions without graphs, `examples` are the first of them.
+    `notes` say what a user should know (smaller batches, parts made anew). `drawn` counts what this
+    run had to work out, stage by stage.
+    """
+
+    folder: Path
+    solutions: SolutionFile
+    kept: tuple[Kept, ...]
+    fit: FitTraces | None
+    model_key: str
+    survey: Survey
+    left_out: int = 0
+    examples: tuple[BadLine, ...] = ()
+    notes: tuple[str, ...] = ()
+    drawn: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The methods whose graphs were drawn."""
+        return tuple(one.stage.name for one in self.kept if one.stage.method is not None)
+
+    @property
+    def fitted_on(self) -> set[str]:
+        """The problems that something was fitted on: they are not judged."""
+        return self.fit.problem_ids if self.fit else set()
+
+    def chunks(self) -> Iterator[ScoredChunk]:
+        """Yield everything that was drawn, in the order of the file."""
+        for solutions, _ in in_chunks(self.solutions):
+            found = {one.stage.name: one.find(solutions) for one in self.kept}
+            chunk = put_together(solutions, self.kept, found)
+            if len(chunk):
+                yield chunk
+
+    def graphs(self, method: str) -> Iterator[StepGraph]:
+        """Yield a method's graphs in the order of the file; `ValueError` for one not drawn."""
+        if method not in self.methods:
+            raise ValueError(f"no graphs of {method!r}: drawn are {', '.join(self.methods)}")
+        for chunk in self.chunks():
+            yield from chunk.blocks[method].graphs
+
+
+def draw_solutions(
+    solutions: SolutionFile,
+    model: PreTrainedModel,
+    folder: str | Path,
+    methods: Sequence[str] = METHODS,
+    *,
+    memory: float | None = None,
+    probes: bool | None = None,
+    fit: FitTraces | Literal["auto"] | None = "auto",
+    fit_problems: int = 40,
+    seed: int = 0,
+    command: str = "draw_solutions",
+    say: Callable[[str], None] | None = None,
+    progress: bool = True,
+) -> Scored:
+    """Draw the graphs of every solution and write graphs, features and baselines below `folder`.
+
+    `memory` bounds what this process holds on the model's device, in GiB, the model included.
+    `probes` keeps hidden states as well, which the report wants (default: where labels exist).
+    `fit` is what methods are fitted on, None for nothing (default: as `fitting` says). `say` is
+    told, before the work begins, how much memory it is estimated to take. Lines that cannot be
+    scored are named in `left_out.jsonl`. Raises `ValueError` for unknown methods, a folder that
+    another model filled, and a file without a single usable line.
+    """
+    folder = Path(folder)
+    names = tuple(dict.fromkeys((*methods, "text")))
+    for name in names:
+        find_method(name)
+    model_key = model_hash(model)
+    _check_folder(folder, model_key)
+    with ExitStack() as stack:
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            stack.enter_context(FileLock(folder / LOCK, timeout=0))
+        except Timeout:
+            raise RuntimeError(
+                f"another run is writing into {folder}: wait for it, or give another folder"
+            ) from None
+        survey = survey_file(solutions, progress)
+        if fit == "auto":
+            fit = _fit(solutions, survey, names, fit_problems, seed)
+        _check_fit(fit, model)
+        probes = survey.labelled > 0 if probes is None else probes
+        kept = _stages(solutions, survey, model, model_key, names, fit, probes, folder)
+        budget = memory_budget(model, memory)
+        if survey.solutions and say is not None:
+            say(memory_words(survey, [one.stage for one in kept], budget))
+        notes = [
+            f"{one.outdated} parts of {one.stage.name} were made by another version or setting "
+            "and are made anew"
+            for one in kept
+            if one.outdated
+        ]
+        bar = tqdm(
+            total=survey.tokens * len(kept),
+            desc="drawing",
+            unit="tok",
+            unit_scale=True,
+            disable=None if progress else True,
+        )
+        with bar, TableWriter(folder, fit) as table:
+            run = _Run(kept, budget, table, solutions.path.name)
+            for chunk, bad in in_chunks(solutions):
+                run.draw(chunk, bad, bar)
+        if not table.solutions:
+            first = f" ({run.examples[0]})" if run.examples else ""
+            raise ValueError(
+                f"none of the {table.left_out} solutions of {solutions.path.name} can be scored"
+                f"{first}: {LEFT_OUT} in {folder} says why of every line"
+            )
+        scored = Scored(
+            folder,
+            solutions,
+            kept,
+            fit,
+            model_key,
+            survey,
+            table.left_out,
+            tuple(run.examples),
+            (*notes, *budget.notes),
+            run.drawn,
+        )
+        write_json(folder / RECORD, _record(scored, budget, command, seed))
+    return scored
+
+
+@dataclass(eq=False)
+class _Run:
+    """The state of one run: what is kept, what is written, what was left out."""
+
+    kept: Sequence[Kept]
+    budget: Budget
+    table: TableWriter
+    source: str
+    examples: list[BadLine] = field(default_factory=list)
+    drawn: dict[str, int] = field(default_factory=dict)
+
+    def draw(self, solutions: Sequence[Solution], bad: list[BadLine], bar: tqdm) -> None:
+        """Work out what is missing of a chunk, keep it, and write the chunk's rows."""
+        found: dict[str, Found] = {}
+        left = list(solutions)
+        for one in self.kept:
+            here = dict(one.find(left))
+            missing = [solution for solution in left if solution.key not in here]
+            bar.update(sum(len(s.trace) for s in solutions) - _tokens(missing))
+            bar.set_postfix_str(one.stage.name, refresh=False)
+            made, failed = self._make(one.stage, missing, bar)
+            words = one.stage.describe(made[-1][1]) if made else {}
+            one.add([solution for solution, _ in made], [arrays for _, arrays in made], words)
+            here |= {solution.key: (arrays, words) for solution, arrays in made}
+            bad += failed
+            left = [solution for solution in left if solution.key in here]
+            found[one.stage.name] = here
+            self.drawn[one.stage.name] = self.drawn.get(one.stage.name, 0) + len(made)
+        self.table.add(put_together(left, self.kept, found))
+        self.table.leave_out(bad)
+        self.examples += bad[: SHOWN - len(self.examples)]
+
+    def _make(
+        self, stage: Stage, solutions: Sequence[Solution], bar: tqdm
+    ) -> tuple[list[tuple[Solution, Arrays]], list[BadLine]]:
+        made: dict[int, Arrays] = {}
+        failed = []
+        traces = [solution.trace for solution in solutions]
+        batches = in_batches(traces, stage.work, stage.bytes_needed, self.budget)
+        for chosen, results in batches:
+            for index, result in zip(chosen, results, strict=True):
+                reason = result.reason if isinstance(result, TooLarge) else None
+                if reason is None:
+                    reason = _unusable(solutions[index], result, stage)
+                if reason is None:
+                    made[index] = result
+                else:
+                    solution = solutions[index]
+                    where = f"{solution.trace.trace_id!r}, {stage.name}: {reason}"
+                    failed.append(BadLine(self.source, solution.line, where))
+            bar.update(sum(len(traces[index]) for index in chosen))
+        return [(solutions[index], made[index]) for index in sorted(made)], failed
+
+
+def _unusable(solution: Solution, arrays: Arrays, stage: Stage) -> str | None:
+    """Say why arrays cannot be used: numbers that overflowed in half precision."""
+    broken = [name for name, array in arrays.items() if not np.isfinite(array).all()]
+    if broken:
+        return "it overflows in this precision: score it in float32"
+    if WEIGHTS in arrays:
+        try:
+            step_graph(solution, arrays[WEIGHTS], stage.name, "")
+        except ValueError as error:
+            return str(error)
+    return None
+
+
+def _fit(
+    solutions: SolutionFile, survey: Survey, methods: Sequence[str], count: int, seed: int
+) -> FitTraces | None:
+    if survey.from_course and survey.from_course == survey.solutions:
+        return course_fit(solutions.tokenizer, survey.course, count, seed)
+    return own_fit(survey.aside, methods)
+
+
+def _check_fit(fit: FitTraces | None, model: PreTrainedModel) -> None:
+    """Raise `ValueError` for fit traces whose tokens are not this model's."""
+    entries = model.get_input_embeddings().num_embeddings
+    largest = max((max(trace.token_ids) for trace in fit.data.traces), default=0) if fit else 0
+    if largest >= entries:
+        raise ValueError(
+            f"what graph methods are fitted on holds token {largest}, and this model knows "
+            f"{entries}: it was made for another model; score with that one"
+        )
+
+
+def _stages(
+    solutions: SolutionFile,
+    survey: Survey,
+    model: PreTrainedModel,
+    model_key: str,
+    methods: Sequence[str],
+    fit: FitTraces | None,
+    probes: bool,
+    folder: Path,
+) -> tuple[Kept, ...]:
+    problems: dict[str, Any] = {}
+    if any("problems" in find_method(name).needs for name in methods):
+        if survey.from_course < survey.solutions:
+            raise ValueError(
+                "premise_replacement writes problems anew and needs generated ones, with the "
+                "column problem_record: leave the method out"
+            )
+        for found in solutions:
+            if isinstance(found, Solution) and found.trace.problem_id not in problems:
+                record = found.trace.extra[PROBLEM]
+                problems[found.trace.problem_id] = problem_from_record(record)
+    stages = [
+        graph_stage(name, model, solutions.tokenizer, fit, model_key, tuple(problems.values()))
+        for name in methods
+    ]
+    stages.append(confidence_stage(model, model_key))
+    if probes:
+        stages.append(states_stage(model, model_key))
+    return tuple(Kept.open(stage, folder) for stage in stages)
+
+
+def _check_folder(folder: Path, model_key: str) -> None:
+    """Raise `ValueError` if another model's results stand in the folder."""
+    path = folder / RECORD
+    if not path.is_file():
+        return
+    found = read_json(path)
+    if isinstance(found, Mapping) and found.get("model_hash") not in (None, model_key):
+        raise ValueError(
+            f"{folder} holds what another model, or this one in another precision, has read: give "
+            "another folder, or delete this one"
+        )
+
+
+def _record(scored: Scored, budget: Budget, command: str, seed: int) -> dict[str, Any]:
+    return {
+        "what": "graphs and baselines of solutions",
+        "provenance": provenance(command, seed),
+        "file": {"name": scored.solutions.path.name, "sha256": _file_hash(scored.solutions.path)},
+        "model_hash": scored.model_key,
+        "steps": scored.solutions.steps,
+        "methods": list(scored.methods),
+        "fitted_on": scored.fit.origin if scored.fit else "nothing is fitted; heads are averaged",
+        "solutions": scored.survey.as_dict(),
+        "left_out": scored.left_out,
+        "drawn_in_the_last_run": dict(scored.drawn),
+        "batch_bytes": budget.bytes,
+        "largest_batch": budget.largest,
+        "notes": list(scored.notes),
+    }
+
+
+def _file_hash(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _tokens(solutions: Sequence[Solution]) -> int:
+    return sum(len(solution.trace) for solution in solutions)
