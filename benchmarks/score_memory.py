@@ -1,0 +1,148 @@
+"""Peak memory of scoring a file of n solutions, beside one of 4 n: it must not grow with the file.
+
+    python benchmarks/score_memory.py [--solutions N] [--repeats N] [--quick]
+
+A model of the course's shape with random weights reads reference solutions of generated problems
+and draws their attention and text graphs, as `rgh score` does: graphs, features, baselines and
+steps are written chunk by chunk. Each file is scored in a fresh process after a small one to warm
+up; what counts is the peak of resident memory beyond what was held before. A second figure does the
+same with the whole file in one chunk, which is what a program does that reads its file at once.
+Writes data/results/bench_score_memory.json and its claim; `--quick` only prints.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from measure import json_of_child, peak_extra_bytes, ratio_with_interval
+
+from rg_helpers.artefacts import provenance, write_json
+from rg_helpers.course.claims import claim_from_result, write_claims
+from rg_helpers.course.folders import repository
+from rg_helpers.language_model import new_course_model
+from rg_helpers.problems import FAMILIES, generate_problem
+from rg_helpers.scoring import chunks
+from rg_helpers.scoring.draw import draw_solutions
+from rg_helpers.scoring.solution_file import read_solutions
+from rg_helpers.tokenizer import build_tokenizer
+
+SEED = 0
+SOLUTIONS = 1024
+TIMES = 4
+REPEATS = 3
+WARM_UP = 16
+OPERATIONS = 4
+MEMORY = 4.0  # GiB, the bound that batches keep
+WAYS = {"chunks": chunks.CHUNK_SOLUTIONS, "at_once": 10**9}
+TARGET = "<= 1.2"
+
+
+def write_solutions(path: Path, count: int) -> Path:
+    """Write reference solutions as plain text, the three families in turns, right and labelled."""
+    with open(path, "w", encoding="utf-8") as file:
+        for number in range(count):
+            problem = generate_problem(FAMILIES[number % 3], number, OPERATIONS, distractors=2)
+            row = {"id": str(number), "prompt": problem.prompt, "solution": problem.solution}
+            file.write(json.dumps(row | {"family": problem.family}) + "\n")
+    return path
+
+
+def peak_of_file(count: int, way: str) -> dict[str, int]:
+    """Peak extra bytes of scoring a file of `count` solutions, in this process; call it once."""
+    torch.set_num_threads(1)
+    chunks.CHUNK_SOLUTIONS = WAYS[way]
+    chunks.CHUNK_TOKENS = chunks.CHUNK_TOKENS if way == "chunks" else 10**12
+    model, tokenizer = new_course_model(SEED), build_tokenizer()
+    with tempfile.TemporaryDirectory() as folder:
+
+        def score(name: str, path: Path) -> None:
+            solutions = read_solutions(path, tokenizer)
+            draw_solutions(
+                solutions, model, Path(folder) / name, memory=MEMORY, probes=False, progress=False
+            )
+
+        score("small", write_solutions(Path(folder) / "small.jsonl", WARM_UP))
+        path = write_solutions(Path(folder) / "file.jsonl", count)
+        return {"bytes": peak_extra_bytes(lambda: score("out", path), "cpu")}
+
+
+def measure_growth(solutions: int, repeats: int, ways: tuple[str, ...]) -> dict:
+    """Return, a way, the peaks of both files and their ratio, each repeat in fresh processes."""
+    found = {}
+    for way in ways:
+        peaks: dict[int, list[int]] = {solutions: [], TIMES * solutions: []}
+        for _ in range(repeats):
+            for count, values in peaks.items():
+                child = json_of_child(Path(__file__), ["--child", str(count), way])
+                values.append(child["bytes"])
+        small, large = (np.array(values, float) for values in peaks.values())
+        found[way] = {
+            "megabytes_of_n": (small / 1e6).tolist(),
+            "megabytes_of_4n": (large / 1e6).tolist(),
+            "ratio": ratio_with_interval(large, small),
+        }
+    return found
+
+
+def show(way: str, row: dict, solutions: int) -> str:
+    """The printed result of one way."""
+    ratio = row["ratio"]
+    peaks = " and ".join(
+        f"{np.median(row[f'megabytes_of_{name}']):.0f} MB of {count}"
+        for name, count in (("n", solutions), ("4n", TIMES * solutions))
+    )
+    interval = f"[{ratio['low']:.2f}, {ratio['high']:.2f}]"
+    return f"{way}: {peaks} solutions, {ratio['value']:.2f} x {interval}"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--solutions", type=int, help=f"n (default {SOLUTIONS})")
+    parser.add_argument("--repeats", type=int, help=f"processes a file (default {REPEATS})")
+    parser.add_argument("--quick", action="store_true", help="n = 48, once, print only")
+    parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    if options.child:
+        print(json.dumps(peak_of_file(int(options.child[0]), options.child[1])))
+        return 0
+    load = os.getloadavg()
+    solutions = options.solutions or (48 if options.quick else SOLUTIONS)
+    repeats = options.repeats or (1 if options.quick else REPEATS)
+    rows = measure_growth(solutions, repeats, ("chunks",) if options.quick else tuple(WAYS))
+    for way, row in rows.items():
+        print(show(way, row, solutions))
+    if options.quick:
+        return 0
+    command = " ".join(["python benchmarks/score_memory.py", *(arguments or sys.argv[1:])])
+    result = {
+        "provenance": provenance(command, SEED, "cpu"),
+        "solutions": solutions,
+        "chunk_solutions": WAYS["chunks"],
+        "memory_bound_gib": MEMORY,
+        "load_average_before": load[0],
+        **rows,
+    }
+    path = write_json(repository() / "data" / "results" / "bench_score_memory.json", result)
+    claim = claim_from_result(
+        id="bench.score.memory_4n_vs_n",
+        statement=f"scoring a file of {TIMES * solutions} solutions takes "
+        f"{rows['chunks']['ratio']['value']:.2f} x the peak memory of one of {solutions}",
+        source=path.relative_to(repository()),
+        pointer="/chunks/ratio",
+        unit="pairs of processes",
+        target=TARGET,
+    )
+    write_claims([claim])
+    print(f"written: {path.relative_to(repository())} and its claim")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

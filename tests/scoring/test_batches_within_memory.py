@@ -1,0 +1,98 @@
+"""Batches stay within the budget; where memory runs out, they are halved and nothing is lost."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from tiny_models import tiny_model, tiny_traces
+
+from rg_helpers.scoring.memory import GIB, Budget, TooLarge, in_batches, memory_budget, ran_out
+
+TRACES = tiny_traces(9)  # each longer than the one before
+
+
+def lengths(batch):
+    return [len(trace) for trace in batch]
+
+
+def test_batches_hold_what_the_budget_allows_the_longest_first():
+    longest = len(TRACES[-1])
+    budget = Budget(3 * longest)
+    batches = list(in_batches(TRACES, lengths, len, budget))
+    assert sorted(i for chosen, _ in batches for i in chosen) == list(range(9))
+    assert [i for chosen, _ in batches for i in chosen] == list(range(8, -1, -1))
+    for chosen, found in batches:
+        assert found == [len(TRACES[index]) for index in chosen]
+        assert len(chosen) * len(TRACES[chosen[0]]) <= 3 * longest
+    assert len(batches[0][0]) == 3
+    assert not budget.notes
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"),
+        MemoryError(),
+        ValueError("step attention of 8 x 9 tokens needs at least 2 GiB, and 1.0 GiB are free"),
+    ],
+)
+def test_a_batch_that_runs_out_is_halved_and_later_ones_stay_small(error):
+    tried = []
+
+    def work(batch):
+        tried.append(len(batch))
+        if len(batch) > 2:
+            raise error
+        return lengths(batch)
+
+    budget = Budget(10**9, largest=8)
+    found = dict(
+        pair for chosen, got in in_batches(TRACES, work, len, budget)
+        for pair in zip(chosen, got, strict=True)
+    )  # fmt: skip
+    assert found == {index: len(trace) for index, trace in enumerate(TRACES)}
+    assert tried == [8, 4, 2, 2, 2, 2, 1]
+    assert budget.largest == 2
+    assert [note.split(":")[0] for note in budget.notes] == [
+        "memory ran out with 8 solutions in a batch",
+        "memory ran out with 4 solutions in a batch",
+    ]
+
+
+def test_one_that_never_fits_is_left_out_and_the_rest_goes_on():
+    def work(batch):
+        if len(TRACES[-1]) in lengths(batch):
+            raise MemoryError
+        return lengths(batch)
+
+    found = list(in_batches(TRACES, work, len, Budget(10**9)))
+    failed = [got for chosen, got in found if chosen == [8]]
+    assert isinstance(failed[0][0], TooLarge)
+    assert "memory ran out on it alone" in failed[0][0].reason
+    assert sum(len(chosen) for chosen, _ in found) == 9
+    small = Budget(len(TRACES[4]))
+    found = dict(
+        pair for chosen, got in in_batches(TRACES, lengths, len, small)
+        for pair in zip(chosen, got, strict=True)
+    )  # fmt: skip
+    assert [isinstance(found[index], TooLarge) for index in range(9)] == [False] * 5 + [True] * 4
+    assert "estimated" in found[8].reason
+
+
+def test_other_errors_are_not_swallowed():
+    def work(batch):
+        raise ValueError("something else")
+
+    assert not ran_out(ValueError("something else"))
+    with pytest.raises(ValueError, match="something else"):
+        list(in_batches(TRACES, work, len, Budget(10**9)))
+
+
+def test_the_budget_counts_what_the_process_holds():
+    model = tiny_model("qwen3")
+    with pytest.raises(ValueError, match="already"):
+        memory_budget(model, 0.001)
+    wide, wider = memory_budget(model, 100), memory_budget(model, 101)
+    assert abs(wider.bytes - wide.bytes - GIB) < GIB / 8
+    assert memory_budget(model).bytes > 0
