@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -29,7 +29,7 @@ from rg_helpers.graphs.step_graph import StepGraph
 from rg_helpers.scoring.chunks import Found, ScoredChunk, in_chunks, put_together
 from rg_helpers.scoring.fitting import course_fit, own_fit
 from rg_helpers.scoring.kept import Kept, step_graph
-from rg_helpers.scoring.memory import Budget, TooLarge, in_batches, memory_budget
+from rg_helpers.scoring.memory import Budget, Refused, in_batches, memory_budget
 from rg_helpers.scoring.solution_file import Solution, SolutionFile
 from rg_helpers.scoring.stages import (
     WEIGHTS,
@@ -122,6 +122,8 @@ def draw_solutions(
     another model filled, and a file without a single usable line.
     """
     folder = Path(folder)
+    if solutions.positions is None:
+        solutions = replace(solutions, positions=positions_of(model))
     names = tuple(dict.fromkeys((*methods, "text")))
     for name in names:
         find_method(name)
@@ -145,8 +147,8 @@ def draw_solutions(
         if survey.solutions and say is not None:
             say(memory_words(survey, [one.stage for one in kept], budget))
         notes = [
-            f"{one.outdated} parts of {one.stage.name} were made by another version or setting "
-            "and are made anew"
+            f"{one.stage.name}: {one.outdated} kept files are of another version or setting and "
+            "are made anew"
             for one in kept
             if one.outdated
         ]
@@ -181,6 +183,11 @@ def draw_solutions(
         )
         write_json(folder / RECORD, _record(scored, budget, command, seed))
     return scored
+
+
+def positions_of(model: PreTrainedModel) -> int | None:
+    """Return the most tokens that a model has positions for; None where it says nothing."""
+    return getattr(model.config.get_text_config(), "max_position_embeddings", None)
 
 
 @dataclass(eq=False)
@@ -224,7 +231,7 @@ class _Run:
         batches = in_batches(traces, stage.work, stage.bytes_needed, self.budget)
         for chosen, results in batches:
             for index, result in zip(chosen, results, strict=True):
-                reason = result.reason if isinstance(result, TooLarge) else None
+                reason = result.reason if isinstance(result, Refused) else None
                 if reason is None:
                     reason = _unusable(solutions[index], result, stage)
                 if reason is None:

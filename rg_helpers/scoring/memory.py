@@ -2,7 +2,8 @@
 
 A batch is as large as its estimate allows within the budget. Where memory runs out nevertheless,
 the batch is tried again in halves, and all later ones are no larger than what went through. A
-single solution that does not fit is left out with the reason, and everything else goes on.
+single solution that does not fit, or that a method refuses, is left out with the reason, and
+everything else goes on.
 """
 
 from __future__ import annotations
@@ -47,8 +48,8 @@ class Budget:
 
 
 @dataclass(frozen=True)
-class TooLarge:
-    """Why a single solution cannot be worked on."""
+class Refused:
+    """Why a single solution was not worked on."""
 
     reason: str
 
@@ -80,7 +81,7 @@ def in_batches(
     work: Callable[[Sequence[Trace]], Sequence[Found]],
     bytes_needed: Callable[[Trace], int],
     budget: Budget,
-) -> Iterator[tuple[list[int], Sequence[Found | TooLarge]]]:
+) -> Iterator[tuple[list[int], Sequence[Found | Refused]]]:
     """Yield (indices, what `work` makes of these traces), batch by batch, the longest first.
 
     The longest trace of a batch counts for all of them, since the others are padded.
@@ -89,29 +90,36 @@ def in_batches(
     while waiting:
         need = max(1, bytes_needed(traces[waiting[0]]))
         if need > budget.bytes:
-            yield [waiting.pop(0)], [TooLarge(_too_large(need, budget.bytes))]
+            yield [waiting.pop(0)], [Refused(_too_large(need, budget.bytes))]
             continue
         size = max(1, min(budget.largest, budget.bytes // need))
         chosen = waiting[:size]
         found = _tried(work, [traces[index] for index in chosen])
-        if found is not None:
-            waiting = waiting[size:]
-            yield chosen, found
-        elif len(chosen) > 1:
+        if isinstance(found, Refused) and len(chosen) > 1:  # which of them is it?
+            for index in chosen:
+                one = _tried(work, [traces[index]])
+                yield [index], [_alone(one, traces[index])] if _failed(one) else one
+        elif found is None and len(chosen) > 1:
             budget.shrink(len(chosen))
+            continue
         else:
-            waiting = waiting[1:]
-            yield chosen, [TooLarge(_ran_out(traces[chosen[0]]))]
+            yield chosen, [_alone(found, traces[chosen[0]])] if _failed(found) else found
+        waiting = waiting[size:]
 
 
 def _tried(
     work: Callable[[Sequence[Trace]], Sequence[Found]], batch: Sequence[Trace]
-) -> Sequence[Found] | None:
-    """Return what `work` makes of a batch, None if memory ran out; other errors go on."""
+) -> Sequence[Found] | Refused | None:
+    """Return what `work` makes of a batch; None if memory ran out, `Refused` for a `ValueError`.
+
+    Other errors go on.
+    """
     try:
         return work(batch)
     except (MemoryError, RuntimeError, ValueError) as error:
         if not ran_out(error):
+            if isinstance(error, ValueError):
+                return Refused(str(error))
             raise
     # Outside of the handler: until here the error's frames held the tensors.
     gc.collect()
@@ -125,6 +133,14 @@ def ran_out(error: Exception) -> bool:
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     return any(words in str(error).lower() for words in OUT_OF_MEMORY)
+
+
+def _failed(found: Sequence[Found] | Refused | None) -> bool:
+    return found is None or isinstance(found, Refused)
+
+
+def _alone(found: Refused | None, trace: Trace) -> Refused:
+    return Refused(_ran_out(trace)) if found is None else found
 
 
 def _too_large(need: int, left: int) -> str:

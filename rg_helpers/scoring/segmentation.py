@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
 from types import MappingProxyType
 
@@ -26,12 +27,8 @@ NUMBERED = re.compile(
 )
 PARAGRAPH_BREAK = re.compile(r"\n[ \t\r]*\n\s*")
 LINE = re.compile(r"[^\n]+")
-# At most 2,000 characters: text full of unclosed brackets must not take for ever.
-DISPLAY = re.compile(
-    r"\\\[.{0,2000}?\\\]|\$\$.{1,2000}?\$\$"
-    r"|\\begin\{(?P<name>[a-zA-Z]+\*?)\}.{0,2000}?\\end\{(?P=name)\}",
-    re.DOTALL,
-)
+MARK = re.compile(r"\\\[|\\\]|\$\$|\\(?P<side>begin|end)\{(?P<name>[a-zA-Z]+\*?)\}")
+LONGEST_DISPLAY = 5000  # characters: a stray "$$" must not swallow the text
 # What a full stop is no end of: a list marker, an abbreviation.
 MARKER = re.compile(r"\d+[.)]|\(\d+\)|[-*•]|[A-Za-z][.)]")
 ABBREVIATION = re.compile(r"(?:^|[\s(])(?:e\.g|i\.e|approx|vs|cf|Mr|Mrs|Ms|Dr|St|No|Eq|Eqs|Fig)\.$")
@@ -106,7 +103,7 @@ def by_number(text: str) -> Spans:
 
 def by_paragraph(text: str) -> Spans:
     """Cut at blank lines."""
-    inside = [match.span() for match in DISPLAY.finditer(text)]
+    inside = list(_displays(text))
     starts = [start for start, _ in inside]
     breaks = []
     for match in PARAGRAPH_BREAK.finditer(text):
@@ -130,6 +127,25 @@ RULES: Mapping[str, Callable[[str], Spans]] = MappingProxyType(
         "latex": by_display,
     }
 )
+
+
+def _displays(text: str) -> Iterator[tuple[int, int]]:
+    """Yield the spans of displayed formulas, each from its mark to the next one that closes it."""
+    opening: list[tuple[int, str]] = []
+    closing: dict[str, list[int]] = defaultdict(list)
+    for match in MARK.finditer(text):
+        kind = match["name"] or match.group()[-1]  # "[", "]", "$" or an environment's name
+        if match["side"] == "end" or kind in "]$":
+            closing["[" if kind == "]" else kind].append(match.end())
+        if match["side"] == "begin" or kind in "[$":
+            opening.append((match.start(), kind))
+    position = 0
+    for start, kind in opening:
+        ends = closing[kind]
+        place = bisect_right(ends, start + 2)  # behind the opening mark itself
+        if start >= position and place < len(ends) and ends[place] - start <= LONGEST_DISPLAY:
+            position = ends[place]
+            yield start, position
 
 
 def _between(text: str, starts: list[int]) -> Spans:
@@ -192,9 +208,9 @@ def _around_displays(
         found.extend(more)
 
     position = 0
-    for match in DISPLAY.finditer(text):
-        add(cut(text, position, match.start()))
-        add([match.span()])
-        position = match.end()
+    for start, end in _displays(text):
+        add(cut(text, position, start))
+        add([(start, end)])
+        position = end
     add(cut(text, position, len(text)))
     return found

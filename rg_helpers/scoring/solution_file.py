@@ -59,7 +59,8 @@ class SolutionFile:
     """A JSONL file of prompts and solutions, read with a model's tokenizer; loop over it.
 
     `steps` says how solutions are cut (see `segmentation`), `limit` reads the first lines alone,
-    `positions` is the most tokens that the model takes. Raises `ValueError` for an unknown rule.
+    `positions` is the most tokens that the model takes (`draw_solutions` fills it in). Raises
+    `ValueError` for an unknown rule.
     """
 
     path: Path

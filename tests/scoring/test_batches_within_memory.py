@@ -6,9 +6,9 @@ import pytest
 import torch
 from tiny_models import tiny_model, tiny_traces
 
-from rg_helpers.scoring.memory import GIB, Budget, TooLarge, in_batches, memory_budget, ran_out
+from rg_helpers.scoring.memory import GIB, Budget, Refused, in_batches, memory_budget, ran_out
 
-TRACES = tiny_traces(9)  # each longer than the one before
+TRACES = sorted(tiny_traces(9), key=len)
 
 
 def lengths(batch):
@@ -20,7 +20,8 @@ def test_batches_hold_what_the_budget_allows_the_longest_first():
     budget = Budget(3 * longest)
     batches = list(in_batches(TRACES, lengths, len, budget))
     assert sorted(i for chosen, _ in batches for i in chosen) == list(range(9))
-    assert [i for chosen, _ in batches for i in chosen] == list(range(8, -1, -1))
+    order = [len(TRACES[index]) for chosen, _ in batches for index in chosen]
+    assert order == sorted(order, reverse=True)
     for chosen, found in batches:
         assert found == [len(TRACES[index]) for index in chosen]
         assert len(chosen) * len(TRACES[chosen[0]]) <= 3 * longest
@@ -62,13 +63,13 @@ def test_a_batch_that_runs_out_is_halved_and_later_ones_stay_small(error):
 
 def test_one_that_never_fits_is_left_out_and_the_rest_goes_on():
     def work(batch):
-        if len(TRACES[-1]) in lengths(batch):
+        if TRACES[-1] in batch:
             raise MemoryError
         return lengths(batch)
 
     found = list(in_batches(TRACES, work, len, Budget(10**9)))
     failed = [got for chosen, got in found if chosen == [8]]
-    assert isinstance(failed[0][0], TooLarge)
+    assert isinstance(failed[0][0], Refused)
     assert "memory ran out on it alone" in failed[0][0].reason
     assert sum(len(chosen) for chosen, _ in found) == 9
     small = Budget(len(TRACES[4]))
@@ -76,17 +77,33 @@ def test_one_that_never_fits_is_left_out_and_the_rest_goes_on():
         pair for chosen, got in in_batches(TRACES, lengths, len, small)
         for pair in zip(chosen, got, strict=True)
     )  # fmt: skip
-    assert [isinstance(found[index], TooLarge) for index in range(9)] == [False] * 5 + [True] * 4
+    fits = [len(trace) <= small.bytes for trace in TRACES]
+    assert not all(fits)
+    assert [not isinstance(found[index], Refused) for index in range(9)] == fits
     assert "estimated" in found[8].reason
 
 
-def test_other_errors_are_not_swallowed():
+def test_one_that_is_refused_is_named_and_a_defect_is_not_swallowed():
     def work(batch):
-        raise ValueError("something else")
+        if TRACES[3] in batch:
+            raise ValueError("something else")
+        return lengths(batch)
 
     assert not ran_out(ValueError("something else"))
-    with pytest.raises(ValueError, match="something else"):
-        list(in_batches(TRACES, work, len, Budget(10**9)))
+    budget = Budget(10**9, largest=4)
+    found = dict(
+        pair for chosen, got in in_batches(TRACES, work, len, budget)
+        for pair in zip(chosen, got, strict=True)
+    )  # fmt: skip
+    assert found.pop(3) == Refused("something else")
+    assert found == {index: len(trace) for index, trace in enumerate(TRACES) if index != 3}
+    assert budget.largest == 4
+
+    def broken(batch):
+        raise RuntimeError("index 7 is out of range")
+
+    with pytest.raises(RuntimeError, match="out of range"):
+        list(in_batches(TRACES, broken, len, budget))
 
 
 def test_the_budget_counts_what_the_process_holds():

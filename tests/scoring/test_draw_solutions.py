@@ -168,10 +168,12 @@ def test_another_model_does_not_mix_with_the_first(tmp_path):
 def test_what_does_not_fit_is_left_out_and_named(tmp_path, monkeypatch):
     long = ROWS[0] | {"id": "long", "solution": "Ana has 3.\n" * 150 + "The answer is 3."}
     monkeypatch.setattr(draw, "memory_budget", lambda *given: Budget(12 * 2**20))
-    found = drawn(tmp_path, [*ROWS[:3], long], probes=False)
-    assert found.left_out == 1
-    assert "'long', attention: it takes an estimated" in found.examples[0].reason
-    assert found.examples[0].line == 4
+    longer = ROWS[0] | {"id": "longer", "solution": "Ana has 3.\n" * 600}
+    found = drawn(tmp_path, [*ROWS[:3], long, longer], probes=False)
+    assert found.left_out == 2
+    assert [line.line for line in found.examples] == [5, 4]
+    assert "the model takes at most 2048" in found.examples[0].reason
+    assert "'long', attention: it takes an estimated" in found.examples[1].reason
     assert len(list(found.graphs("text"))) == 3
 
 

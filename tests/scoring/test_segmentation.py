@@ -53,6 +53,8 @@ def test_spans_tile_the_text(text, rule):
         ("numbered", "1. a\n\n3.5 is b", ["1. a\n\n3.5 is b"]),
         ("paragraph", "a\nb\n \n\nc", ["a\nb", "c"]),
         ("paragraph", "$$a\n\nb$$\n\nc", ["$$a\n\nb$$", "c"]),
+        ("latex", "$$ a. \\begin{b}c. d\\end{b} Oh. Far \\[g. h\\]",
+         ["$$ a.", "\\begin{b}c. d\\end{b}", "Oh.", "Far", "\\[g. h\\]"]),
         ("latex", "So \\[a\\] and. b\n\\begin{align}c\\\\d\\end{align}",
          ["So", "\\[a\\]", "and.", "b", "\\begin{align}c\\\\d\\end{align}"]),
     ],
@@ -98,4 +100,4 @@ def test_long_texts_take_linear_time(piece):
     for rule in RULES:
         started = time.process_time()
         cut_steps(text, rule)
-        assert time.process_time() - started < 10, rule
+        assert time.process_time() - started < 3, rule

@@ -82,14 +82,7 @@ def run(arguments: argparse.Namespace) -> int:
         bfloat16=arguments.bf16,
         trust_remote_code=arguments.trust_remote_code,
     )
-    positions = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-    solutions = read_solutions(
-        arguments.traces,
-        tokenizer,
-        arguments.steps,
-        limit=arguments.limit,
-        positions=positions,
-    )
+    solutions = read_solutions(arguments.traces, tokenizer, arguments.steps, limit=arguments.limit)
     wanted = not arguments.no_report and predictor is None
     scored = draw_solutions(
         solutions,
