@@ -42,6 +42,11 @@ def test_power_curves_keep_their_values_and_differ_in_more_than_colour():
     assert len(looks) == 2
     (vertical,) = (line for line in axes.lines if list(line.get_xdata()) == [0.05, 0.05])
     assert vertical.get_linestyle() == ":"
+    named = {text.get_text(): text.xy for text in axes.texts}
+    x, y = named["3 seeds"]
+    assert y == pytest.approx(np.interp(x, *np.array(POWER["3 seeds"]).T))  # beside its curve
+    assert named["9 seeds"][1] != y
+    assert "seen in 80%" in named
 
 
 def test_the_data_ratio_figure_marks_where_the_target_is_reached():
@@ -49,6 +54,7 @@ def test_the_data_ratio_figure_marks_where_the_target_is_reached():
     axes = figure.axes[0]
     assert drawn(axes, "curve")["curve graph"].get_xdata().tolist() == [16, 64, 256]
     assert [line for line in axes.lines if list(line.get_xdata()) == [128.0, 128.0]]
+    assert set(drawn(axes, "target")["target"].get_ydata()) == {0.3}
     texts = [text.get_text() for text in axes.texts]
     assert {"plain", "graph", "128", "accuracy to reach"} <= set(texts)
     assert axes.get_xscale() == "log"

@@ -60,36 +60,40 @@ def draw_solved_grid(solved: Mapping[str, np.ndarray], *, title: str = "") -> Fi
 def draw_power(
     curves: Mapping[str, Curve], *, margin: float, level: float = 0.8, title: str = ""
 ) -> Figure:
-    """Draw the chance of seeing a gain against the gain: one curve a design.
+    """Draw the chance of seeing a gain against the gain: one curve a design,
+    named beside it.
 
     `curves` maps a design to (gain, power) pairs; `margin` is drawn as a vertical line. Raises
     `ValueError` for nothing to draw and for more curves than can be told apart.
     """
     _few(curves)
-    figure = new_figure(6.8, 3.7)
+    figure = new_figure(7.2, 3.7)
     axes = figure.subplots()
     axes.axhline(level, color=FAINT, linestyle=(0, (4, 3)), linewidth=1)
     axes.axvline(margin, color=FAINT, linestyle=":", linewidth=1.2)
-    _note(
-        axes, f"{level:.0%} of experiments", (1, level), ("axes fraction", "data"), (-2, 3), "right"
-    )
-    _note(
-        axes, "smallest gain that matters", (margin, 0), ("data", "axes fraction"), (4, 5), "left"
-    )
+    _note(axes, f"seen in {level:.0%}", (1, level), ("axes fraction", "data"), (4, -3))
+    _note(axes, "smallest gain that matters", (margin, 1), ("data", "axes fraction"), (0, 4))
+    heights = np.linspace(0.25, 0.65, len(curves))  # of the names, apart even where curves are not
     for place, (name, curve) in enumerate(curves.items()):
         style = SERIES[place]
-        gains, powers = np.array(curve, dtype=float).T
+        gains, powers = np.array(sorted(curve), dtype=float).T
         axes.plot(
             gains, powers, color=style.colour, linestyle=style.dashes, marker=style.marker,
-            markevery=max(1, len(gains) // 8), markersize=4.5, label=name, gid=f"power {name}",
+            markevery=max(1, len(gains) // 8), markersize=4.5, gid=f"power {name}",
+        )  # fmt: skip
+        reached = np.maximum.accumulate(powers)
+        at = float(np.interp(heights[place], reached, gains))
+        axes.annotate(
+            name, (at, min(heights[place], reached[-1])), xytext=(9, -4),
+            textcoords="offset points", color=style.colour, fontweight="bold", fontsize=9,
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1, "alpha": 0.85}, zorder=4,
         )  # fmt: skip
     axes.set(ylim=(0, 1.02), xlabel="true gain in the share solved", ylabel="chance of seeing it")
     axes.set_xlim(left=0)
     axes.grid(axis="y")
     axes.set_axisbelow(True)
-    figure.legend(loc="outside right upper", fontsize=8.5)
     if title:
-        axes.set_title(title)
+        axes.set_title(title, pad=18)
     return figure
 
 
@@ -104,9 +108,12 @@ def draw_data_ratio(
     _few(curves)
     figure = new_figure(6.8, 3.5)
     axes = figure.subplots()
-    axes.axhline(target, color=FAINT, linestyle=(0, (4, 3)), linewidth=1)
-    _note(axes, "accuracy to reach", (0, target), ("axes fraction", "data"), (4, 3), "left")
     sizes = sorted({size for curve in curves.values() for size, _ in curve})
+    axes.plot(
+        [sizes[0], sizes[-1]], [target] * 2, color=FAINT, linestyle=(0, (4, 3)), linewidth=1,
+        gid="target",
+    )  # fmt: skip
+    _note(axes, "accuracy to reach", (sizes[0], target), "data", (0, 3))
     for place, (name, curve) in enumerate(curves.items()):
         style = SERIES[place]
         x, y = np.array(sorted(curve), dtype=float).T
@@ -124,7 +131,7 @@ def draw_data_ratio(
         )  # fmt: skip
         if name in reached:
             axes.plot([reached[name]] * 2, [0, target], color=style.colour, linestyle=":")
-            _note(axes, f"{reached[name]:.0f}", (reached[name], 0), "data", (4, 4), "left", INK)
+            _note(axes, f"{reached[name]:.0f}", (reached[name], 0), "data", (4, 4), INK)
     axes.set_xscale("log", base=2)
     axes.set_xticks(sizes, [f"{size:g}" for size in sizes])
     axes.minorticks_off()
@@ -141,12 +148,11 @@ def _note(
     at: tuple[float, float],
     coordinates: Any,
     offset: tuple[int, int],
-    side: str,
     colour: str = FAINT,
 ) -> None:
     axes.annotate(
-        text, at, xycoords=coordinates, xytext=offset, textcoords="offset points", ha=side,
-        fontsize=8.5, color=colour,
+        text, at, xycoords=coordinates, xytext=offset, textcoords="offset points", fontsize=8.5,
+        color=colour, annotation_clip=False,
     )  # fmt: skip
 
 
