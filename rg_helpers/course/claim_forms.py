@@ -75,7 +75,7 @@ FORMS = (
         ".{auroc,within_problem_auc}",
         PREDICT,
     ),
-    ClaimForm(f"predict.increment.{FAMILY}.delta_auroc", PREDICT),
+    ClaimForm(f"predict.increment.{FAMILY}.{{delta_auroc,delta_auroc_model_graphs}}", PREDICT),
     ClaimForm(f"predict.first_wrong_step.{FAMILY}.f1", PREDICT),
     ClaimForm("predict.minutes_per_1000_traces", PREDICT),
     ClaimForm(f"predict.*.{FAMILY}.{{auroc,within_problem_auc}}"),

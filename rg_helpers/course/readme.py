@@ -17,6 +17,24 @@ BENCHMARK_SCORES = {
     "speedup_vs_eager": "times faster than eager",
     "extra_memory_vs_eager": "extra memory, of eager's",
 }
+STEP_SCORES = {
+    "time_vs_ce": "time, of a cross-entropy step",
+    "memory_vs_ce": "peak memory, of its",
+    "speedup_vs_original": "times faster than the original study's step",
+}
+PREDICTORS = {
+    "all_baselines": "length, log-probability, entropy",
+    "self_consistency": "self-consistency of the samples",
+    "probe": "probe on hidden states",
+    "gcn": "attention graphs, GCN as in the original study",
+    "attention_boosting": "attention graphs, features and boosting",
+    "text_boosting": "words alone, no model: their graph, sums worked out again",
+    "graphs_boosting": "all graphs",
+}
+INCREMENTS = {
+    "gain of the model's graphs over every baseline": "delta_auroc_model_graphs",
+    "gain of all graphs over every baseline": "delta_auroc",
+}
 NOT_MEASURED = "_Not measured yet._"
 
 
@@ -102,6 +120,71 @@ def _edges(claims: Claims) -> str:
     return table(header, [[_words(m), *(cell(m, family) for family in families)] for m in ranked])
 
 
+def _prediction(claims: Claims) -> str:
+    """One row a signal: AUROC for wrong answers, then the same between a problem's own answers."""
+    found = _matching(claims, r"predict\.([a-z0-9_]+)\.(\w+)\.auroc")
+    families = _ordered(family for name, family in found if name in PREDICTORS)
+    if not families:
+        return NOT_MEASURED
+
+    def row(name: str) -> list[str]:
+        within = [claims.get(f"predict.{name}.{f}.within_problem_auc") for f in families]
+        scores = [figure(found.get((name, family))) for family in families]
+        return [
+            PREDICTORS[name],
+            *(f"{score} · {_value(inside)}" for score, inside in zip(scores, within, strict=True)),
+        ]
+
+    def other(words: str, id: str, form: str) -> list[str]:
+        return [words, *(figure(claims.get(id.format(family)), form) for family in families)]
+
+    rows = [row(name) for name in PREDICTORS if any((name, f) in found for f in families)]
+    for words, score in INCREMENTS.items():
+        rows.append(other(words, f"predict.increment.{{}}.{score}", "+.3f"))
+    rows.append(other("first wrong step named, F1", "predict.first_wrong_step.{}.f1", ".2f"))
+    text = table(["AUROC [95 %] · inside a problem", *families], rows)
+    cost = claims.get("predict.minutes_per_1000_traces")
+    if cost is not None:
+        text += (
+            f"\n\nThe report takes {figure(cost, '.1f')} minutes per 1,000 solutions whose graphs "
+        )
+        text += f"are kept ({cost.device}, {cost.date})."
+    return text
+
+
+def _training(claims: Claims) -> str:
+    """One row an arm: problems solved, and the gain over cross-entropy at equal wall time."""
+    found = _matching(claims, r"train\.(\w+)\.(\w+)\.accuracy_hard")
+    if not found:
+        return NOT_MEASURED
+    families = _ordered(family for _, family in found)
+
+    def cell(arm: str, family: str) -> str:
+        gain = claims.get(f"train.{arm}.{family}.gain_vs_ce_equal_time")
+        solved = _value(found.get((arm, family)))
+        return f"{solved} · {figure(gain, '+.3f')}" if gain else solved
+
+    header = ["solved · gain over cross-entropy at equal wall time [95 %]", *families]
+    rows = [
+        [_words(arm), *(cell(arm, family) for family in families)]
+        for arm in _ordered(arm for arm, _ in found)
+    ]
+    return table(header, rows)
+
+
+def _training_step(claims: Claims) -> str:
+    found = _matching(claims, r"bench\.training_step\.(\w+)\.(\w+)\.(\w+)")
+    if not found:
+        return NOT_MEASURED
+    rows = [
+        [device, _words(term), *(figure(found.get((device, term, score))) for score in STEP_SCORES)]
+        for device, term in _ordered((device, term) for device, term, _ in found)
+    ]
+    machines = _ordered(f"{claim.device} ({claim.date})" for claim in found.values())
+    text = table(["device", "term, on every head", *STEP_SCORES.values()], rows)
+    return text + "\n\nMeasured on " + "; ".join(machines) + "."
+
+
 def _benchmark(claims: Claims) -> str:
     found = _matching(claims, r"bench\.step_attention\.(\w+)\.t(\d+)\.(\w+)")
     if not found:
@@ -175,4 +258,7 @@ BLOCKS: Mapping[str, Callable[[Claims], str]] = {
     "claims:accuracy": _accuracy,
     "claims:edges": _edges,
     "claims:benchmark": _benchmark,
+    "claims:prediction": _prediction,
+    "claims:training": _training,
+    "claims:training_step": _training_step,
 }

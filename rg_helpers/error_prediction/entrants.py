@@ -6,7 +6,8 @@ without the graph alike, so that they differ by two columns of log-odds:
 - `core`: length, steps, log-probability, entropy and the hidden-state probe;
 - `core_<method>`: the same and the method's graphs;
 - `every_baseline`: `core`, the pre-generation probe, the lexical model and self-consistency;
-- `every_baseline_graphs`: the same and all graphs together.
+- `every_baseline_model_graphs`: the same and all graphs that a model draws;
+- `every_baseline_graphs`: the same and all graphs, those of the words among them.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ TITLES = {
     "probe": "probe on hidden states",
     CORE: "length + log-probability + probe",
     EVERY: "every baseline",
+    f"{EVERY}_model_graphs": "every baseline + the model's graphs",
     f"{EVERY}_graphs": "every baseline + all graphs",
     "graphs_logistic": "all graphs (logistic)",
     "graphs_boosting": "all graphs (boosting)",
@@ -143,8 +145,12 @@ def increment_entrants(inputs: Inputs, seed: int = 0) -> list[Entrant]:
     found = [stack(CORE, core)]
     for name, sources in graphs.items():
         found.append(stack(f"{CORE}_{name}", [*core, *sources], CORE))
-    everything = [*every, *(source for sources in graphs.values() for source in sources)]
-    return [*found, stack(EVERY, every), stack(f"{EVERY}_graphs", everything, EVERY)]
+    drawn = [source for name in graphs if name != TEXT for source in graphs[name]]
+    found.append(stack(EVERY, every))
+    if drawn:
+        found.append(stack(f"{EVERY}_model_graphs", [*every, *drawn], EVERY))
+    everything = [*every, *drawn, *graphs.get(TEXT, ())]
+    return [*found, stack(f"{EVERY}_graphs", everything, EVERY)]
 
 
 def graph_sources(inputs: Inputs, method: str, seed: int = 0) -> list[tuple[np.ndarray, Any]]:

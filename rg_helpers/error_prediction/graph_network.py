@@ -38,7 +38,7 @@ class GraphInput:
 
 
 def graph_input(
-    graph: StepGraph, node_features: np.ndarray | None = None, least: float = 0.02
+    graph: StepGraph, node_features: np.ndarray | None = None, least: float = 0.05
 ) -> GraphInput:
     """Return a step graph with the features that every graph has, and more where given.
 

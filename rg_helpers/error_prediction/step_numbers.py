@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from rg_helpers.error_prediction.written_truths import truth_numbers
 from rg_helpers.graphs.step_graph import StepGraph, normalise_rows
 from rg_helpers.graphs.text import read_mentions
 from rg_helpers.token_scores import TokenScores
@@ -43,6 +44,8 @@ TEXT_NUMBERS: Mapping[str, str] = {
     "repeated": "whether an earlier step says the same",
     "unwritten_values": "numbers it uses that only the prompt gives, no step before it",
     "unwritten_words": "rare words it uses that the prompt mentions and no step before it",
+    "wrong_truths": 'written truths that do not follow from what stands before "so"',
+    "other_truths": "names whose truth it gives otherwise than the last line about them",
 }
 _SUM = re.compile(
     r"(?<![\d.])(-?\d+(?:\.\d+)?) ?([-+*/<>]) ?(-?\d+(?:\.\d+)?) = (-?\d+(?:\.\d+)?|True|False)"
@@ -88,13 +91,14 @@ def confidence_numbers(trace: Trace, scores: TokenScores) -> np.ndarray:
 def text_numbers(trace: Trace) -> np.ndarray:
     """Return `TEXT_NUMBERS` of every written node, from its text and those before it alone.
 
-    float32 (steps, 9). Written sums are worked out again, as a pocket calculator would; no gold
-    solution, no checker and no model is asked.
+    float32 (steps, 11). Written sums and truths are worked out again, as a pocket calculator would;
+    no gold solution, no checker and no model is asked.
     """
     lines = [read_mentions(text) for text in trace.texts]
     given = len(trace.nodes) - len(trace.steps)
     premises = [lines[i].tokens for i, kind in enumerate(trace.kinds) if kind == "premise"]
     prompt = frozenset().union(*(line.tokens for line in lines[:given]))
+    truths = truth_numbers(trace.texts, given)
     rows = []
     for index in range(given, len(lines)):
         line, earlier = lines[index], lines[:index]
@@ -123,6 +127,7 @@ def text_numbers(trace: Trace) -> np.ndarray:
                 trace.texts[index] in trace.texts[given:index],
                 unwritten,
                 len((rare & prompt) - said),
+                *truths[index - given],
             ]
         )
     return np.array(rows, np.float32).reshape(-1, len(TEXT_NUMBERS))

@@ -56,7 +56,7 @@ def test_every_row_of_the_default_is_there(report):
         assert row["base_rate"] == found["base_rate"]
     assert set(rows["probe"]["chosen_in_folds"]) <= {"layer 0", "layer 1"}
     assert found["increments"].keys() == {
-        "core_attention", "core_text", "every_baseline_graphs",
+        "core_attention", "core_text", "every_baseline_model_graphs", "every_baseline_graphs",
     }  # fmt: skip
     assert found["over_rewired"].keys() == {"attention_wiring", "text_wiring"}
 
