@@ -82,13 +82,14 @@ def in_batches(
     bytes_needed: Callable[[Trace], int],
     budget: Budget,
 ) -> Iterator[tuple[list[int], Sequence[Found | Refused]]]:
-    """Yield (indices, what `work` makes of these traces), batch by batch, the longest first.
+    """Yield (indices, what `work` makes of these traces), batch by batch, the largest first.
 
-    The longest trace of a batch counts for all of them, since the others are padded.
+    The largest trace of a batch counts for all of them, since the others are padded.
     """
-    waiting = sorted(range(len(traces)), key=lambda index: -len(traces[index]))
+    needs = [bytes_needed(trace) for trace in traces]
+    waiting = sorted(range(len(traces)), key=lambda index: (-needs[index], -len(traces[index])))
     while waiting:
-        need = max(1, bytes_needed(traces[waiting[0]]))
+        need = max(1, needs[waiting[0]])
         if need > budget.bytes:
             yield [waiting.pop(0)], [Refused(_too_large(need, budget.bytes))]
             continue

@@ -1,6 +1,7 @@
 """The tables of a run, written row group by row group: features, baselines, steps, lines left out.
 
-- `baselines.parquet`: a row a solution: line, ids, labels, tokens and every baseline;
+- `baselines.parquet`: a row a solution: line, ids, labels, tokens, every baseline, and the line's
+  other columns as JSON in `columns`;
 - `features.parquet`: a row a solution: the features of every method's graph, `<method>.<feature>`;
 - `steps.parquet`: a row a written step: its text, the model's confidence, what the text alone says,
   and where each method's graph says its support comes from, `<method>.<number>`;
@@ -32,8 +33,10 @@ from rg_helpers.error_prediction.step_numbers import (
     text_numbers,
     written,
 )
+from rg_helpers.error_prediction.trace_set import PROBLEM
 from rg_helpers.features import DEFAULT_SETS, FEATURES, graph_features
 from rg_helpers.scoring.chunks import ScoredChunk
+from rg_helpers.scoring.solution_file import Solution
 from rg_helpers.traces import BadLine
 
 BASELINE_TABLE, FEATURE_TABLE = "baselines.parquet", "features.parquet"
@@ -113,7 +116,15 @@ def baseline_rows(chunk: ScoredChunk, fitted: set[str] = frozenset()) -> pandas.
             "tokens": np.array([len(s.trace) for s in solutions], np.int64),
         }
     )
-    return rows.join(pandas.DataFrame(chunk.numbers.values, columns=list(chunk.numbers.names)))
+    rows = rows.join(pandas.DataFrame(chunk.numbers.values, columns=list(chunk.numbers.names)))
+    rows["columns"] = [_other_columns(solution) for solution in solutions]
+    return rows
+
+
+def _other_columns(solution: Solution) -> str:
+    """Return what a line says beside its texts as JSON, without a generated problem's record."""
+    kept = {name: value for name, value in solution.trace.extra.items() if name != PROBLEM}
+    return json.dumps(kept, ensure_ascii=True, default=str)
 
 
 def feature_rows(chunk: ScoredChunk) -> pandas.DataFrame:

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from tiny_models import tiny_model, tiny_traces
 
+from rg_helpers.scoring import memory
 from rg_helpers.scoring.memory import GIB, Budget, Refused, in_batches, memory_budget, ran_out
 
 TRACES = sorted(tiny_traces(9), key=len)
+
+
+@pytest.fixture(autouse=True)
+def no_collection(monkeypatch):
+    """Collecting garbage after every failure takes longer than all the rest."""
+    monkeypatch.setattr(memory, "gc", SimpleNamespace(collect=lambda: 0))
 
 
 def lengths(batch):
     return [len(trace) for trace in batch]
 
 
-def test_batches_hold_what_the_budget_allows_the_longest_first():
+def test_batches_hold_what_the_budget_allows_the_largest_first():
     longest = len(TRACES[-1])
     budget = Budget(3 * longest)
     batches = list(in_batches(TRACES, lengths, len, budget))

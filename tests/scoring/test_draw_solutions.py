@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import weakref
 
 import numpy as np
 import pandas
@@ -16,7 +18,7 @@ from rg_helpers.error_prediction.step_numbers import text_numbers
 from rg_helpers.features import graph_features
 from rg_helpers.graphs.methods import draw_graphs
 from rg_helpers.graphs.step_graph import load_graphs
-from rg_helpers.scoring import chunks, draw
+from rg_helpers.scoring import chunks, draw, solution_file
 from rg_helpers.scoring.draw import draw_solutions
 from rg_helpers.scoring.fitting import set_aside
 from rg_helpers.scoring.kept import graph_files
@@ -78,6 +80,7 @@ def test_tables_hold_what_is_measured_alone(scored, traces):
     np.testing.assert_allclose(table[list(BASELINES)].to_numpy(), numbers, atol=1e-5)
     assert table["wrong_answer"].tolist() == [False, True] * 5
     assert table["line"].tolist() == list(range(1, 11))
+    assert json.loads(table["columns"][3]) == {"id": "s3", "correct": False, "source": "toy"}
     features = pandas.read_parquet(scored.folder / "features.parquet")
     wanted = graph_features(list(scored.graphs("attention")), progress=False)
     names = [name for name in wanted.columns if f"attention.{name}" in features]
@@ -111,6 +114,33 @@ def test_small_chunks_change_nothing(scored, tmp_path, monkeypatch):
             pandas.read_parquet(s.folder / f"{name}.parquet") for s in (scored, again)
         )  # fmt: skip
         pandas.testing.assert_frame_equal(one, two, atol=1e-5)
+
+
+def test_no_more_than_a_chunk_is_held_however_long_the_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(chunks, "CHUNK_SOLUTIONS", 4)
+    made, held = [], []
+    real_trace, real_chunk = solution_file.written_trace, draw.put_together
+
+    def watched_trace(*given):
+        trace = real_trace(*given)
+        made.append(weakref.ref(trace))
+        return trace
+
+    def watched_chunk(*given):
+        gc.collect()
+        held.append(sum(one() is not None for one in made))
+        return real_chunk(*given)
+
+    monkeypatch.setattr(solution_file, "written_trace", watched_trace)
+    monkeypatch.setattr(draw, "put_together", watched_chunk)
+    rows = [ROWS[n % 10] | {"id": f"r{n}"} for n in range(40)]
+    drawn(tmp_path, rows, ("text",), probes=False)
+    assert len(made) == 80, "the file is read once to survey it, and once to draw"
+    assert len(held) == 10
+    # A chunk, the first solution of the next one, and what the survey keeps.
+    kept = sum(set_aside(row["problem_id"]) for row in rows)
+    assert max(held) <= 4 + 1 + 2 + kept
+    assert max(held) <= max(held[:2]) + 1, "it does not grow"
 
 
 def test_a_rerun_does_what_is_missing_alone(tmp_path):

@@ -1,0 +1,45 @@
+"""The benchmark of peak memory runs, and compares files that differ in nothing but their length."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from rg_helpers.scoring import chunks
+
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+
+
+@pytest.fixture
+def benchmark(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import score_memory
+
+    for name in ("CHUNK_SOLUTIONS", "CHUNK_TOKENS"):  # a child process sets them for itself alone
+        monkeypatch.setattr(chunks, name, getattr(chunks, name))
+    return score_memory
+
+
+def test_a_child_scores_the_file_it_is_told(benchmark, tmp_path, capsys):
+    path = benchmark.write_solutions(tmp_path / "rows.jsonl", 9)
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    assert len({row["id"] for row in rows}) == 9
+    assert {row["family"] for row in rows} == set(benchmark.FAMILIES)
+    assert benchmark.main(["--child", "5", "at_once"]) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["bytes"] >= 0
+    assert chunks.CHUNK_SOLUTIONS == 10**9
+
+
+def test_ratios_are_taken_between_files_of_n_and_4n(benchmark, monkeypatch, capsys):
+    asked = []
+
+    def child(script, arguments):
+        asked.append((int(arguments[1]), arguments[2]))
+        return {"bytes": {48: 20_000_000, 192: 22_000_000}[asked[-1][0]]}
+
+    monkeypatch.setattr(benchmark, "json_of_child", child)
+    assert benchmark.main(["--quick"]) == 0
+    assert asked == [(48, "chunks"), (192, "chunks")]
+    assert "20 MB of 48 and 22 MB of 192 solutions, 1.10 x" in capsys.readouterr().out
