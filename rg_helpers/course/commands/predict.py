@@ -38,9 +38,10 @@ COMMAND = "rgh predict"
 RESULT_NAME, TABLE_NAME, FIGURE_NAME = "predict.json", "predict.parquet", "prediction.png"
 NO_MODEL = "none"
 NETWORKS = ("gcn", "gin", "gatv2")
+INCREMENT, MODEL_INCREMENT = f"{EVERY}_graphs", f"{EVERY}_model_graphs"
 INCREMENTS = {  # those that the ledger holds
-    f"{EVERY}_graphs": ("delta_auroc", "all graphs"),
-    f"{EVERY}_model_graphs": ("delta_auroc_model_graphs", "the graphs that the model draws"),
+    INCREMENT: ("delta_auroc", "all graphs"),
+    MODEL_INCREMENT: ("delta_auroc_model_graphs", "the graphs that the model draws"),
 }
 LOCATOR = "everything"  # the block that the ledger holds, whichever does best
 ATTENTION = ("attention_logistic", "attention_boosting")
