@@ -89,6 +89,7 @@ FORMS = (
         "bench.training_step.{cpu,gpu}.{alignment,disorder,error_feedback,koleo,entropy_only}"
         ".{time_vs_ce,speedup_vs_original,memory_vs_ce}"
     ),
+    ClaimForm("bench.score.memory_4n_vs_n"),
     ClaimForm(f"train.*.{FAMILY}.accuracy_hard"),
     ClaimForm(
         f"train.*.{FAMILY}.{{gain_vs_ce_equal_time,gain_vs_shuffled,data_ratio_at_equal_accuracy}}"

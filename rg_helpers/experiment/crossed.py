@@ -58,7 +58,9 @@ def crossed_mean(values: np.ndarray, level: float = LEVEL) -> CrossedMean:
     error = float(np.sqrt(variance))
     if error <= 1e-12:  # every cell says the same: what is left is the chance of equal signs
         p = 1.0 if abs(mean) <= 1e-12 else 2 * 0.5**problems
-        return CrossedMean(mean, mean, mean, problems, seeds, p, float(abs(mean) >= MARGIN))
+        # ... and the chance that no problem shows a difference which a share of MARGIN has
+        apart = 1.0 if abs(mean) >= MARGIN else (1 - MARGIN) ** problems
+        return CrossedMean(mean, mean, mean, problems, seeds, p, apart)
     half = float(stats.t.ppf((1 + level) / 2, freedom)) * error
     p = 2 * float(stats.t.sf(abs(mean) / error, freedom))
     apart = max(

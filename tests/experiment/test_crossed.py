@@ -100,3 +100,10 @@ def test_draws_are_weighted_means_and_seeds_keep_their_variance():
     drawn = seed_weights(5, 40_000, 3) @ means / 5
     assert drawn.var() == pytest.approx(means.var(ddof=1) / 5, rel=0.05)  # unbiased
     assert (seed_weights(1, 3) == 1).all()
+
+
+def test_two_problems_without_a_difference_are_no_proof_of_equality():
+    few, many = crossed_mean(np.zeros((3, 2))), crossed_mean(np.zeros((3, 100)))
+    assert few.p_equivalent == pytest.approx(0.95**2)
+    assert many.p_equivalent < 0.05
+    assert crossed_mean(np.ones((3, 100))).p_equivalent == 1
