@@ -14,6 +14,7 @@ COMPARED = (  # what `rgh compare` measures beside the attention graphs of `rgh 
     "integrated_gradients,similarity,cka,shared_neurons,linear_predictability,intervention,"
     "intervention_direct,premise_replacement,cluster,text,lightweight"
 )
+EXPERIMENT = "rgh experiment graph-loss --record"
 PREDICT = "rgh predict runs/traces/traces.jsonl --record"
 
 
@@ -84,12 +85,23 @@ FORMS = (
     ClaimForm("gsm8k.edges.*.{within_line_auc,matched_auc}"),
     ClaimForm("gsm8k.predict.*.{auroc,within_problem_auc,within_writer_auc}"),
     ClaimForm("gsm8k.increment.{every_baseline_graphs,writer_and_numbers_graphs}.delta_auroc"),
-    ClaimForm("bench.training_step.{cpu,gpu}.{time_vs_ce,speedup_vs_original,memory_vs_ce}"),
+    ClaimForm(
+        "bench.training_step.cpu.{time_vs_ce,speedup_vs_original,memory_vs_ce}",
+        "python benchmarks/training_step.py",
+    ),
+    ClaimForm("bench.training_step.gpu.{time_vs_ce,speedup_vs_original,memory_vs_ce}"),
     ClaimForm(
         "bench.training_step.{cpu,gpu}.{alignment,disorder,error_feedback,koleo,entropy_only}"
         ".{time_vs_ce,speedup_vs_original,memory_vs_ce}"
     ),
     ClaimForm("bench.score.memory_4n_vs_n"),
+    ClaimForm(
+        f"train.{{base,ce,ce_equal_time,alignment,alignment_shuffled}}.{FAMILY}.accuracy_hard",
+        EXPERIMENT,
+    ),
+    ClaimForm(
+        f"train.alignment.{FAMILY}.{{gain_vs_ce_equal_time,gain_vs_shuffled}}", EXPERIMENT
+    ),
     ClaimForm(f"train.*.{FAMILY}.accuracy_hard"),
     ClaimForm(
         f"train.*.{FAMILY}.{{gain_vs_ce_equal_time,gain_vs_shuffled,data_ratio_at_equal_accuracy}}"
