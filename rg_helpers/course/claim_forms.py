@@ -99,9 +99,7 @@ FORMS = (
         f"train.{{base,ce,ce_equal_time,alignment,alignment_shuffled}}.{FAMILY}.accuracy_hard",
         EXPERIMENT,
     ),
-    ClaimForm(
-        f"train.alignment.{FAMILY}.{{gain_vs_ce_equal_time,gain_vs_shuffled}}", EXPERIMENT
-    ),
+    ClaimForm(f"train.alignment.{FAMILY}.{{gain_vs_ce_equal_time,gain_vs_shuffled}}", EXPERIMENT),
     ClaimForm(f"train.*.{FAMILY}.accuracy_hard"),
     ClaimForm(
         f"train.*.{FAMILY}.{{gain_vs_ce_equal_time,gain_vs_shuffled,data_ratio_at_equal_accuracy}}"
