@@ -26,9 +26,9 @@ PREDICTORS = {
     "all_baselines": "length, log-probability, entropy",
     "self_consistency": "self-consistency of the samples",
     "probe": "probe on hidden states",
-    "gcn": "attention graphs, GCN as in the original study",
+    "gcn": "attention graphs, a graph network (GCN)",
     "attention_boosting": "attention graphs, features and boosting",
-    "text_boosting": "words alone, no model: their graph, sums worked out again",
+    "text_boosting": "words alone, no model: their graph, sums and truths worked out again",
     "graphs_boosting": "all graphs",
 }
 INCREMENTS = {

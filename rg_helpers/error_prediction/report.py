@@ -110,10 +110,7 @@ def predict_report(
         )
     inputs = inputs.where(known)
     drawn = time.perf_counter()
-    families = {}
-    for family in dict.fromkeys(inputs.traces.families.tolist()):
-        mine = inputs.where(inputs.traces.families == family)
-        families[family] = family_report(mine, settings, progress, jobs)
+    families = family_reports(inputs, settings, progress, jobs)
     transfer = _transfer(inputs, _moving(inputs, settings), settings, jobs)
     ended = time.perf_counter()
     return {
@@ -140,6 +137,17 @@ def predict_report(
             "minutes_per_1000_traces": (ended - started) / 60 * 1000 / len(inputs),
             "jobs": jobs,
         },
+    }
+
+
+def family_reports(
+    inputs: Inputs, settings: Settings, progress: bool = True, jobs: int = 1
+) -> dict[str, dict[str, Any]]:
+    """Return `family_report` of every family of problems, in the order of their first trace."""
+    families = inputs.traces.families
+    return {
+        family: family_report(inputs.where(families == family), settings, progress, jobs)
+        for family in dict.fromkeys(families.tolist())
     }
 
 

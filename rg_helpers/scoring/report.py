@@ -21,7 +21,7 @@ from rg_helpers.error_prediction.graph_columns import graph_columns, text_column
 from rg_helpers.error_prediction.hidden_states import PLACES, TraceStates
 from rg_helpers.error_prediction.inputs import Inputs
 from rg_helpers.error_prediction.lexical import lexical_texts
-from rg_helpers.error_prediction.report import Settings, family_report
+from rg_helpers.error_prediction.report import Settings, family_reports
 from rg_helpers.error_prediction.step_numbers import text_numbers
 from rg_helpers.error_prediction.trace_set import TraceSet
 from rg_helpers.scoring.chunks import ScoredChunk
@@ -51,10 +51,7 @@ def report_solutions(
     started = time.perf_counter()
     inputs = scored_inputs(scored, settings, memory)
     drawn = time.perf_counter()
-    families = {}
-    for family in dict.fromkeys(inputs.traces.families.tolist()):
-        mine = inputs.where(inputs.traces.families == family)
-        families[family] = family_report(mine, settings, progress, jobs)
+    families = family_reports(inputs, settings, progress, jobs)
     ended = time.perf_counter()
     return {
         "what": "prediction of errors from reasoning graphs, beside what is known without them",
