@@ -37,9 +37,10 @@ def draw_experiment(
     curves: Mapping[str, Sequence[Mapping[str, Any]]],
     *,
     margin: float = 0.05,
+    rival: str = "cross-entropy at equal time",
     title: str = "",
 ) -> Figure:
-    """Draw one column a family: gains of every arm above, learning curves below.
+    """Draw one column a family: gains of every arm over `rival` above, learning curves below.
 
     `gains` maps a family to rows with `title`, `kind` ("graph", "control", "practice",
     "reference"), `value`, `low`, `high` and `sure` (the adjusted p-value is small: filled, else
@@ -62,7 +63,7 @@ def draw_experiment(
     )
     for column, family in enumerate(families):
         style = FAMILY_STYLES.get(family)
-        _draw_gains(panels[0, column], gains[family], arms, margin)
+        _draw_gains(panels[0, column], gains[family], arms, margin, rival)
         panels[0, column].set_title(family, color=style.colour if style else INK)
         if panels_down == 2:
             _draw_curves(panels[1, column], curves.get(family, ()), names, sorted(sizes))
@@ -82,12 +83,16 @@ def draw_experiment(
 
 
 def _draw_gains(
-    axes: Any, rows: Sequence[Mapping[str, Any]], order: Sequence[str], margin: float
+    axes: Any,
+    rows: Sequence[Mapping[str, Any]],
+    order: Sequence[str],
+    margin: float,
+    rival: str,
 ) -> None:
     draw_margin(axes, margin)
     for row in rows:
         draw_gain(axes, row, -order.index(row["title"]), ARM_LOOKS[row["kind"]], row["sure"])
-    axes.set_xlabel("share solved, minus that of\ncross-entropy at equal time", fontsize=8)
+    axes.set_xlabel(f"share solved, minus that of\n{rival}", fontsize=8)
     quiet_axes(axes)
 
 
