@@ -57,11 +57,11 @@ def baseline_numbers(
     found = np.empty((len(traces), len(BASELINES)))
     bar = tqdm(total=len(traces), desc="baselines", disable=None if progress else True)
     with bar:
-        for chosen in length_batches(model, traces, batch_size, _bytes_needed):
+        for chosen in length_batches(model, traces, batch_size, logit_bytes):
             batch = [traces[index] for index in chosen]
             scored = score_tokens(model, batch, batch_size=len(batch), progress=False)
             for index, trace, scores in zip(chosen, batch, scored, strict=True):
-                found[index] = _numbers(trace, scores)
+                found[index] = baselines_of(trace, scores)
             bar.update(len(chosen))
     return found
 
@@ -75,7 +75,8 @@ def baseline_columns(numbers: np.ndarray, names: Sequence[str]) -> np.ndarray:
     return numbers[:, [order.index(name) for name in names]]
 
 
-def _numbers(trace: Trace, scores: TokenScores) -> list[float]:
+def baselines_of(trace: Trace, scores: TokenScores) -> np.ndarray:
+    """Return the numbers of `BASELINES`, in that order, of one scored solution: float64 (8,)."""
     start, end = solution_span(trace)
     surprise = -scores.log_probabilities[: end - start].astype(np.float64)
     entropies = scores.entropies[: end - start].astype(np.float64)
@@ -83,20 +84,21 @@ def _numbers(trace: Trace, scores: TokenScores) -> list[float]:
     def mean_of(node: Node) -> float:
         return float(surprise[node.start - start : node.end - start].mean())
 
-    return [
-        end - start,
-        len(trace.steps),
-        -surprise.mean(),
-        -surprise.max(),
-        -mean_of(last_step(trace)),
-        entropies.mean(),
-        entropies.max(),
-        np.exp(mean_of(answer_node(trace))),
-    ]
+    numbers = {
+        "length": end - start,
+        "steps": len(trace.steps),
+        "mean_log_probability": -surprise.mean(),
+        "min_log_probability": -surprise.max(),
+        "last_log_probability": -mean_of(last_step(trace)),
+        "mean_entropy": entropies.mean(),
+        "max_entropy": entropies.max(),
+        "answer_perplexity": np.exp(mean_of(answer_node(trace))),
+    }
+    return np.array([numbers[name] for name in BASELINES], np.float64)
 
 
-def _bytes_needed(model: PreTrainedModel, trace: Trace) -> int:
-    """Estimate, on the high side, what one trace takes: logits, one block's activations, scores."""
+def logit_bytes(model: PreTrainedModel, trace: Trace) -> int:
+    """Estimate, on the high side, what one trace takes in a pass whose logits are kept."""
     config = model.config.get_text_config()
     tokens = len(trace)
     scores = 2 * config.num_attention_heads * tokens * min(tokens, 2048)

@@ -11,7 +11,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from tqdm.auto import tqdm
@@ -19,10 +19,10 @@ from tqdm.auto import tqdm
 from rg_helpers.comparison.stages import key_of, model_hash, source_hash
 from rg_helpers.error_prediction.fit_traces import FitTraces
 from rg_helpers.error_prediction.kept_arrays import Arrays, kept_arrays, traces_hash
-from rg_helpers.error_prediction.step_numbers import ROW_NUMBERS, row_numbers
-from rg_helpers.graphs.method import Given, Method
-from rg_helpers.graphs.methods import Part, best_part, describe_part, find_method, reduce_scores
-from rg_helpers.graphs.step_graph import StepGraph, normalise_rows
+from rg_helpers.error_prediction.trace_drawing import DrawnTrace, TraceDrawer
+from rg_helpers.graphs.method import Given
+from rg_helpers.graphs.methods import find_method
+from rg_helpers.graphs.step_graph import StepGraph
 from rg_helpers.traces import Trace
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def graph_block(
         "fit": (fit.hash, fit.gold) if fit and (way.fit or way.axes != "none") else None,
         "source": source_hash(*DRAWING, *own),
     }
-    drawer = _Drawer(way, given, fit)
+    drawer = TraceDrawer(way, given, bool(fit and fit.gold))
     parts = []
     bar = tqdm(total=len(traces), desc=f"{method} graphs", disable=None if progress else True)
     with bar:
@@ -98,7 +98,8 @@ def graph_block(
             part = traces[first : first + PART_TRACES]
             path = folder / f"{method}-{first:06d}.safetensors" if folder else None
             key = key_of(traces=traces_hash(part), **shared)
-            parts.append(_unpacked(kept_arrays(path, key, lambda: drawer.draw(part)), part, method))  # noqa: B023
+            found = kept_arrays(path, key, lambda: _packed(drawer.draw(part)))  # noqa: B023
+            parts.append(_unpacked(found, part, method))
             bar.update(len(part))
     return replace(
         parts[0],
@@ -107,54 +108,12 @@ def graph_block(
     )
 
 
-class _Drawer:
-    """Draws parts; what has to be fitted is fitted when the first part is really drawn."""
-
-    def __init__(self, way: Method, given: Given, fit: FitTraces | None) -> None:
-        self.way, self.given, self.fit = way, given, fit
-        self._fitted: tuple[Any, Part | None] | None = None
-
-    def draw(self, traces: Sequence[Trace]) -> Arrays:
-        fitted, part = self._prepared()
-        found = self.way.scores(replace(self.given, traces=traces), fitted)
-        weights, tables, names = [], [], []
-        for trace, scores in zip(traces, found, strict=True):
-            reduced = reduce_scores(scores, self.way.axes, part)
-            weights.append(normalise_rows(reduced).ravel())
-            stacked = scores.reshape(-1, *scores.shape[-2:])
-            if self.way.axes != "none":
-                stacked = np.concatenate([reduced[None], stacked])
-            else:
-                stacked = reduced[None]
-            numbers = row_numbers(stacked, trace.kinds)  # (parts, nodes, 6)
-            tables.append(numbers.swapaxes(0, 1).reshape(len(trace.nodes), -1))
-            names = _names(self.way.axes, scores.shape)
-        choice = describe_part(self.way.axes, part, found[0].shape)
-        return Arrays(
-            {"weights": np.concatenate(weights), "tables": np.concatenate(tables)},
-            {"choice": choice, "names": json.dumps(names)},
-        )
-
-    def _prepared(self) -> tuple[Any, Part | None]:
-        if self._fitted is None:
-            fitted, part = self.way.prepare(self.given), None
-            if self.way.axes != "none":
-                part = "mean"
-                if self.fit is not None and self.fit.gold:
-                    on_fit = replace(self.given, traces=self.fit.data.traces)
-                    scores = self.way.scores(on_fit, fitted)
-                    part = best_part(self.fit.data, scores, self.way.axes)
-            self._fitted = fitted, part
-        return self._fitted
-
-
-def _names(axes: str, shape: Sequence[int]) -> list[str]:
-    parts = [""]
-    if axes == "layers":
-        parts += [f"layer {layer} " for layer in range(shape[0])]
-    elif axes == "heads":
-        parts += [f"layer {a} head {b} " for a in range(shape[0]) for b in range(shape[1])]
-    return [part + name for part in parts for name in ROW_NUMBERS]
+def _packed(drawn: Sequence[DrawnTrace]) -> Arrays:
+    arrays = {
+        "weights": np.concatenate([one.weights.ravel() for one in drawn]),
+        "tables": np.concatenate([one.table for one in drawn]),
+    }
+    return Arrays(arrays, {"choice": drawn[0].choice, "names": json.dumps(drawn[-1].names)})
 
 
 def _unpacked(found: Arrays, traces: Sequence[Trace], method: str) -> GraphBlock:

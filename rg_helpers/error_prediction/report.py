@@ -109,18 +109,45 @@ def predict_report(
             "wrong_answer, `first_wrong_step` or `flawed` for flawed), or choose the other target"
         )
     inputs = inputs.where(known)
-    drawn = time.perf_counter()
+    return report_of_inputs(
+        inputs,
+        settings,
+        {"given": len(trace_set), "status": trace_set.status_counts},
+        time.perf_counter() - started,
+        command=command,
+        profile=profile,
+        progress=progress,
+        jobs=jobs,
+    )
+
+
+def report_of_inputs(
+    inputs: Inputs,
+    settings: Settings,
+    given: Mapping[str, Any],
+    inputs_seconds: float,
+    *,
+    command: str,
+    profile: str | None = None,
+    progress: bool = True,
+    jobs: int = 1,
+) -> dict[str, Any]:
+    """Return the report on inputs of which all have a label.
+
+    `given` says what is known of the traces as they were given, and stands in the report beside the
+    number scored; `inputs_seconds` is what the inputs took.
+    """
+    started = time.perf_counter()
     families = family_reports(inputs, settings, progress, jobs)
     transfer = _transfer(inputs, _moving(inputs, settings), settings, jobs)
-    ended = time.perf_counter()
+    fits_seconds = time.perf_counter() - started
     return {
         "what": "prediction of errors from reasoning graphs, beside what is known without them",
         "target": settings.target,
         "provenance": provenance(command, settings.seed, profile),
         "settings": asdict(settings),
         "traces": {
-            "given": len(trace_set),
-            "status": trace_set.status_counts,
+            **given,
             "scored": len(inputs),
             "problems": len(set(inputs.traces.problem_ids.tolist())),
         },
@@ -132,9 +159,9 @@ def predict_report(
         "families": families,
         "transfer": transfer,
         "cost": {
-            "inputs_seconds": drawn - started,
-            "fits_seconds": ended - drawn,
-            "minutes_per_1000_traces": (ended - started) / 60 * 1000 / len(inputs),
+            "inputs_seconds": inputs_seconds,
+            "fits_seconds": fits_seconds,
+            "minutes_per_1000_traces": (inputs_seconds + fits_seconds) / 60 * 1000 / len(inputs),
             "jobs": jobs,
         },
     }

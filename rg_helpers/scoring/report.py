@@ -9,19 +9,18 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import psutil
 
-from rg_helpers.artefacts import provenance
 from rg_helpers.error_prediction.consistency import answer_disagreement
 from rg_helpers.error_prediction.graph_columns import graph_columns, text_columns
 from rg_helpers.error_prediction.hidden_states import PLACES, TraceStates
 from rg_helpers.error_prediction.inputs import Inputs
 from rg_helpers.error_prediction.lexical import lexical_texts
-from rg_helpers.error_prediction.report import Settings, family_reports
+from rg_helpers.error_prediction.report import Settings, report_of_inputs
 from rg_helpers.error_prediction.step_numbers import text_numbers
 from rg_helpers.error_prediction.trace_set import TraceSet
 from rg_helpers.scoring.chunks import ScoredChunk
@@ -50,32 +49,16 @@ def report_solutions(
     settings = replace(settings or Settings(), methods=scored.methods)
     started = time.perf_counter()
     inputs = scored_inputs(scored, settings, memory)
-    drawn = time.perf_counter()
-    families = family_reports(inputs, settings, progress, jobs)
-    ended = time.perf_counter()
-    return {
-        "what": "prediction of errors from reasoning graphs, beside what is known without them",
-        "target": settings.target,
-        "provenance": provenance(command, settings.seed, profile),
-        "settings": asdict(settings),
-        "traces": {
-            "given": scored.survey.solutions,
-            "scored": len(inputs),
-            "problems": len(set(inputs.traces.problem_ids.tolist())),
-        },
-        "graphs": {
-            "fitted_on": inputs.fit_origin,
-            "choice": {name: block.choice for name, block in inputs.blocks.items()},
-            "skipped": {},
-        },
-        "families": families,
-        "transfer": {},
-        "cost": {
-            "inputs_seconds": drawn - started,
-            "fits_seconds": ended - drawn,
-            "jobs": jobs,
-        },
-    }
+    return report_of_inputs(
+        inputs,
+        settings,
+        {"given": scored.survey.solutions},
+        time.perf_counter() - started,
+        command=command,
+        profile=profile,
+        progress=progress,
+        jobs=jobs,
+    )
 
 
 def scored_inputs(scored: Scored, settings: Settings, memory: float | None = None) -> Inputs:

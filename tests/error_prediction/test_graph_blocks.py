@@ -20,6 +20,7 @@ from rg_helpers.error_prediction.graph_columns import (
 )
 from rg_helpers.error_prediction.inputs import prediction_inputs
 from rg_helpers.error_prediction.step_numbers import ROW_NUMBERS
+from rg_helpers.error_prediction.trace_drawing import TraceDrawer
 from rg_helpers.error_prediction.trace_set import TraceSet
 from rg_helpers.features import graph_features
 from rg_helpers.graphs.methods import draw_graphs
@@ -54,10 +55,8 @@ def test_parts_give_the_graphs_of_draw_graphs(method, fit, monkeypatch, tmp_path
 def test_a_second_run_draws_nothing_and_a_killed_one_goes_on(fit, monkeypatch, tmp_path):
     monkeypatch.setattr(graph_blocks, "PART_TRACES", 10)
     drawn = []
-    draw = graph_blocks._Drawer.draw
-    monkeypatch.setattr(
-        graph_blocks._Drawer, "draw", lambda self, t: drawn.append(len(t)) or draw(self, t)
-    )
+    draw = TraceDrawer.draw
+    monkeypatch.setattr(TraceDrawer, "draw", lambda self, t: drawn.append(len(t)) or draw(self, t))
 
     def run(traces=SET.traces):
         return graph_block(
