@@ -15,6 +15,7 @@ COMMANDS: tuple[str, ...] = (
     "compare",
     "report",
     "put_back",
+    "exercises",
     "claims",
     "accuracy",
     "traces",
