@@ -26,8 +26,11 @@ from rg_helpers.error_prediction.problem_record import problem_from_record
 from rg_helpers.error_prediction.trace_set import PROBLEM
 from rg_helpers.graphs.methods import find_method
 from rg_helpers.graphs.step_graph import StepGraph
+from rg_helpers.scoring import judging
 from rg_helpers.scoring.chunks import Found, ScoredChunk, in_chunks, put_together
 from rg_helpers.scoring.fitting import course_fit, own_fit
+from rg_helpers.scoring.judging import METHOD as JUDGE
+from rg_helpers.scoring.judging import Judge
 from rg_helpers.scoring.kept import Kept, step_graph
 from rg_helpers.scoring.memory import Budget, Refused, in_batches, memory_budget
 from rg_helpers.scoring.solution_file import Solution, SolutionFile
@@ -105,6 +108,7 @@ def draw_solutions(
     *,
     memory: float | None = None,
     probes: bool | None = None,
+    judge: Judge | None = None,
     fit: FitTraces | Literal["auto"] | None = "auto",
     fit_problems: int = 40,
     seed: int = 0,
@@ -116,6 +120,7 @@ def draw_solutions(
 
     `memory` bounds what this process holds on the model's device, in GiB, the model included.
     `probes` keeps hidden states as well, which the report wants (default: where labels exist).
+    `judge` is asked by the method "judge".
     `fit` is what methods are fitted on, None for nothing (default: as `fitting` says). `say` is
     told, before the work begins, how much memory it is estimated to take. Lines that cannot be
     scored are named in `left_out.jsonl`. Raises `ValueError` for unknown methods, a folder that
@@ -127,6 +132,8 @@ def draw_solutions(
     names = tuple(dict.fromkeys((*methods, "text")))
     for name in names:
         find_method(name)
+    if JUDGE in names and judge is None:
+        raise ValueError(judging.CURE)
     model_key = model_hash(model)
     _check_folder(folder, model_key)
     with ExitStack() as stack:
@@ -143,6 +150,9 @@ def draw_solutions(
         _check_fit(fit, model)
         probes = survey.labelled > 0 if probes is None else probes
         kept = _stages(solutions, survey, model, model_key, names, fit, probes, folder)
+        use = judging.JudgeUse()
+        if JUDGE in names:  # last: whatever a server does, the rest of a chunk is drawn and kept
+            kept = (*kept, Kept.open(judging.judge_stage(judge, folder, use), folder))
         budget = memory_budget(model, memory)
         if survey.solutions and say is not None:
             say(memory_words(survey, [one.stage for one in kept], budget))
@@ -163,6 +173,8 @@ def draw_solutions(
             run = _Run(kept, budget, table, solutions.path.name)
             for chunk, bad in in_chunks(solutions):
                 run.draw(chunk, bad, bar)
+        if JUDGE in names:
+            notes.append(use.words(judge.prices))
         if not table.solutions:
             first = f" ({run.examples[0]})" if run.examples else ""
             raise ValueError(
@@ -181,7 +193,8 @@ def draw_solutions(
             (*notes, *budget.notes),
             run.drawn,
         )
-        write_json(folder / RECORD, _record(scored, budget, command, seed))
+        about = {"judge": {"model": judge.model, **use.as_dict()}} if JUDGE in names else {}
+        write_json(folder / RECORD, _record(scored, budget, command, seed) | about)
     return scored
 
 
@@ -300,6 +313,7 @@ def _stages(
     stages = [
         graph_stage(name, model, solutions.tokenizer, fit, model_key, tuple(problems.values()))
         for name in methods
+        if name != JUDGE
     ]
     stages.append(confidence_stage(model, model_key))
     if probes:

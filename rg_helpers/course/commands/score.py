@@ -6,6 +6,7 @@ solutions, or what `rgh traces` wrote; other columns are kept. Everything goes i
 finished: a run that was stopped, or whose bad lines were repaired, does only what is missing.
 Where a label is known (a column such as `correct`) the report of `rgh predict` is made, and
 --save-predictor keeps an error predictor that --predictor applies to other files.
+The method judge asks a model behind a server (--judge-url, --judge-model) and prints what it cost.
 
 Exit code: 0 all lines were scored, 1 some were left out (left_out.jsonl says why of each; the rest
 is done), 2 nothing could be done. Weights are read as safetensors only, never as pickles.
@@ -30,6 +31,7 @@ from rg_helpers.graphs.methods import find_method
 from rg_helpers.language_model import COURSE
 from rg_helpers.scoring.apply import PREDICTIONS, Predictions, apply_predictor, predictor_of
 from rg_helpers.scoring.draw import METHODS, RECORD, Scored, draw_solutions
+from rg_helpers.scoring.judging import CURE, Judge
 from rg_helpers.scoring.predictor import load_predictor, save_predictor
 from rg_helpers.scoring.report import report_solutions
 from rg_helpers.scoring.safe_model import load_safely
@@ -68,6 +70,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--trust-remote-code", action="store_true", help="run code that comes with the model"
     )
+    judge = parser.add_argument_group("graphs by a judge", "with judge among the --methods")
+    judge.add_argument("--judge-url", help="OpenAI-compatible server: http://localhost:8000/v1")
+    judge.add_argument("--judge-model", help="the name under which the server offers its model")
+    judge.add_argument(
+        "--judge-prices",
+        type=float,
+        nargs=2,
+        metavar=("IN", "OUT"),
+        help="what a million prompt tokens and a million reply tokens cost",
+    )
+    judge.add_argument("--judge-timeout", type=float, default=120.0, help="seconds, a request")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -91,6 +104,7 @@ def run(arguments: argparse.Namespace) -> int:
         methods,
         memory=arguments.memory,
         probes=None if wanted else False,
+        judge=_judge(arguments),
         fit=predictor.fit if predictor else "auto",
         seed=arguments.seed,
         command=_command(arguments),
@@ -180,6 +194,17 @@ def _print_risks(found: Predictions, out: Path) -> None:
               f"has not seen: {_interval(found.auroc)}")  # fmt: skip
 
 
+def _judge(arguments: argparse.Namespace) -> Judge | None:
+    """Return the judge that is named, None for none; an address without a name is refused."""
+    if arguments.judge_model is None:
+        if arguments.judge_url is not None:
+            raise ValueError(f"--judge-url without --judge-model: {CURE}")
+        return None
+    prices = None if arguments.judge_prices is None else tuple(arguments.judge_prices)
+    settings = {"timeout": arguments.judge_timeout}
+    return Judge(arguments.judge_model, arguments.judge_url, prices, settings=settings)
+
+
 def _methods(given: list[str]) -> tuple[str, ...]:
     names = [name for word in given for name in word.split(",") if name]
     for name in names:
@@ -204,6 +229,8 @@ def _command(arguments: argparse.Namespace) -> str:
     for name in ("predictor", "save_predictor"):
         if getattr(arguments, name) is not None:
             words += f" --{name.replace('_', '-')} {getattr(arguments, name).name}"
+    if arguments.judge_model is not None:
+        words += f" --judge-model {arguments.judge_model}"
     if arguments.limit is not None:
         words += f" --limit {arguments.limit}"
     words += " --bf16" if arguments.bf16 else ""
