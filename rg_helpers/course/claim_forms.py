@@ -84,6 +84,7 @@ FORMS = (
     ClaimForm("gsm8k.reader.{perplexity,accuracy,most_common_answer}"),
     ClaimForm("gsm8k.edges.*.{within_line_auc,matched_auc}"),
     ClaimForm("gsm8k.predict.*.{auroc,within_problem_auc,within_writer_auc}"),
+    ClaimForm("gsm8k.score.minutes"),
     ClaimForm("gsm8k.increment.{every_baseline_graphs,writer_and_numbers_graphs}.delta_auroc"),
     ClaimForm(
         "bench.training_step.cpu.{time_vs_ce,speedup_vs_original,memory_vs_ce}",
@@ -104,6 +105,7 @@ FORMS = (
     ClaimForm(
         f"train.*.{FAMILY}.{{gain_vs_ce_equal_time,gain_vs_shuffled,data_ratio_at_equal_accuracy}}"
     ),
+    ClaimForm("tutor.{arithmetic,deduction,program}.*.{gain_vs_random,gain_vs_other}"),
     ClaimForm("course.minutes.cpu", "rgh run --force --jobs 2 --record"),
     ClaimForm("course.minutes.{gpu,hub}"),
 )

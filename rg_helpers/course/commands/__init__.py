@@ -23,6 +23,7 @@ COMMANDS: tuple[str, ...] = (
     "score",
     "experiment",
     "variants",
+    "tutor",
     "pretrain",
     "reader",
     "gsm8k",
