@@ -10,6 +10,7 @@ from rg_helpers.accuracy import HARDEST
 from rg_helpers.artefacts import read_json, write_text
 from rg_helpers.course.claims import Claim, read_claims
 from rg_helpers.course.folders import notebooks_folder, repository, results_folder
+from rg_helpers.experiment.arms import ARMS, title_of
 
 Claims = Mapping[str, Claim]
 BENCHMARK_SCORES = {
@@ -153,11 +154,16 @@ def _prediction(claims: Claims) -> str:
 
 
 def _training(claims: Claims) -> str:
-    """One row an arm: problems solved, and the gain over cross-entropy at equal wall time."""
+    """One row an arm: problems solved, and the gain over cross-entropy at equal wall time.
+
+    Of reranked samples the table keeps the choices that one could really make without cost beyond
+    sampling: the predictor's and the vote. Below it stands the share of data that arms needed.
+    """
     found = _matching(claims, r"train\.(\w+)\.(\w+)\.accuracy_hard")
     if not found:
         return NOT_MEASURED
     families = _ordered(family for _, family in found)
+    order = [name for arm in ARMS for name in (arm, f"{arm}_vote") if (name, families[0]) in found]
 
     def cell(arm: str, family: str) -> str:
         gain = claims.get(f"train.{arm}.{family}.gain_vs_ce_equal_time")
@@ -165,11 +171,21 @@ def _training(claims: Claims) -> str:
         return f"{solved} · {figure(gain, '+.3f')}" if gain else solved
 
     header = ["solved · gain over cross-entropy at equal wall time [95 %]", *families]
-    rows = [
-        [_words(arm), *(cell(arm, family) for family in families)]
-        for arm in _ordered(arm for arm, _ in found)
+    rows = [[title_of(arm), *(cell(arm, family) for family in families)] for arm in order]
+    ratios = _matching(claims, r"train\.(\w+)\.(\w+)\.data_ratio_at_equal_accuracy")
+    rows += [
+        [
+            f"{title_of(arm)}: share of the data that it needs (2: never as good)",
+            *(figure(ratios.get((arm, family)), ".2f") for family in families),
+        ]
+        for arm in _ordered(arm for arm, _ in ratios)
     ]
-    return table(header, rows)
+    first = next(iter(found.values()))
+    sizes = first.statement.split(" solved ")[1].split(":")[0]
+    return table(header, rows) + (
+        f"\n\nEach of {first.n} problems {sizes}, five or more seeds; intervals over problems and "
+        f"seeds, not corrected for their number ({first.device}, {first.date})."
+    )
 
 
 def _training_step(claims: Claims) -> str:
