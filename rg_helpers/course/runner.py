@@ -68,7 +68,7 @@ def run_notebooks(plans: Sequence[PlannedRun], limits: Profile, jobs: int = 1) -
     folder = plans[0].output.parent
     folder.mkdir(parents=True, exist_ok=True)
     records: dict[str, Sidecar] = {}
-    with _only_runner(folder), _bar(plans) as bar:
+    with only_runner(folder), _bar(plans) as bar:
         partial = folder / PARTIAL_FOLDER
         shutil.rmtree(partial, ignore_errors=True)  # what a killed runner left
         partial.mkdir()
@@ -84,7 +84,7 @@ def run_notebooks(plans: Sequence[PlannedRun], limits: Profile, jobs: int = 1) -
                         running.remove(run)
                         record = _finish(run, threads(limits, jobs), jobs)
                         records[run.plan.name] = record
-                        tqdm.write(_line(run.plan.name, record))
+                        tqdm.write(describe_run(run.plan.name, record))
                 _show(bar, running, [plan for plan in plans if plan.name in records])
         finally:
             for run in running:
@@ -109,6 +109,29 @@ def describe_error(record: Sidecar) -> str:
     where = f"cell [{record.error['cell']}]: " if record.error.get("cell") else ""
     message = str(record.error.get("message", "")).strip().splitlines() or [""]
     return f"{where}{record.error.get('name', record.status)}: {message[0]}".rstrip(": ")
+
+
+def describe_run(name: str, record: Sidecar) -> str:
+    """Return one line on a run that ended: how, how long, how much memory."""
+    took = f"{record.seconds / 60:.1f} min, {record.peak_memory_gib:.1f} GiB"
+    return f"{name}: {record.status} ({took}) {describe_error(record)}".rstrip()
+
+
+@contextlib.contextmanager
+def only_runner(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock; the system releases it however this process ends."""
+    lock = FileLock(folder / ".rgh.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise RuntimeError(
+            f"another `rgh run` works in {folder}: wait until it is done, or choose another "
+            "folder with --output"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _start(plan: PlannedRun, partial: Path, limits: Profile, jobs: int) -> Running:
@@ -237,23 +260,6 @@ def _outcome(run: Running) -> tuple[str, dict[str, Any]]:
     return FINISHED, {}
 
 
-@contextlib.contextmanager
-def _only_runner(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock; the system releases it however this process ends."""
-    lock = FileLock(folder / ".rgh.lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise RuntimeError(
-            f"another `rgh run` works in {folder}: wait until it is done, or choose another "
-            "folder with --output"
-        ) from None
-    try:
-        yield
-    finally:
-        lock.release()
-
-
 def _bar(plans: Sequence[PlannedRun]) -> tqdm:
     return tqdm(total=sum(plan.cells for plan in plans), unit="cell", disable=None)
 
@@ -268,8 +274,3 @@ def _show(bar: tqdm, running: Sequence[Running], ended: Sequence[PlannedRun]) ->
         if run.progress
     )
     bar.set_postfix_str(" | ".join(cells)[:100], refresh=True)
-
-
-def _line(name: str, record: Sidecar) -> str:
-    took = f"{record.seconds / 60:.1f} min, {record.peak_memory_gib:.1f} GiB"
-    return f"{name}: {record.status} ({took}) {describe_error(record)}".rstrip()

@@ -5,7 +5,7 @@ Every phase is a list of units, each kept on disk: a killed sweep goes on where 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,9 +22,15 @@ from rg_helpers.experiment.arms import (
     timed_arms,
 )
 from rg_helpers.experiment.plan import TUNING_SEED, Plan, Recipe
-from rg_helpers.experiment.timing import equal_time_steps, timing_rows
+from rg_helpers.experiment.timing import equal_time_steps
 from rg_helpers.experiment.unit import Unit
-from rg_helpers.experiment.workers import Opening, fit_predictor, in_processes, unit_record
+from rg_helpers.experiment.workers import (
+    Opening,
+    fit_predictor,
+    in_processes,
+    timed_steps,
+    unit_record,
+)
 
 Strengths = dict[str, float]
 
@@ -60,18 +66,27 @@ class Sweep:
 
 
 def sweep(
-    opening: Opening, plan: Plan, given: Given | None = None, jobs: int = 1, progress: bool = True
+    opening: Opening,
+    plan: Plan,
+    given: Given | None = None,
+    jobs: int = 1,
+    progress: bool = True,
+    run_all: Callable[..., list[Any]] = in_processes,
 ) -> Sweep:
-    """Run what is missing of a plan and return all of it; see `Sweep`."""
+    """Run what is missing of a plan and return all of it; see `Sweep`.
+
+    run_all: what runs a phase's items, with the arguments of `in_processes`, such as
+        `on_nodes.units_on_nodes(Needs())`.
+    """
     given = given or Given()
     recipe = opening.recipe
     trained = [name for name in plan.arms if ARMS[name].trains]
 
     def run(units: Sequence[Unit], title: str) -> list[dict[str, Any]]:
-        return in_processes(unit_record, opening, units, jobs, title, progress)
+        return run_all(unit_record, opening, units, jobs, title, progress)
 
     if any(ARMS[name].predicts for name in plan.arms):
-        in_processes(fit_predictor, opening, plan.families, jobs, "error predictors", progress)
+        run_all(fit_predictor, opening, plan.families, jobs, "error predictors", progress)
     tuning: list[dict[str, Any]] = []
     chosen: dict[str, dict[str, Any]] = {
         family: {"learning_rate": given.learning_rate or LEARNING_RATES[1], "strengths": {}}
@@ -101,7 +116,9 @@ def sweep(
         for family in plan.families:
             mine = chosen[family]
             arms = {name: mine["strengths"][name] for name in timed_arms(plan.arms)}
-            rows = timing_rows(opening.place(), family, arms, plan.main_size, mine["learning_rate"])
+            item = (family, arms, plan.main_size, mine["learning_rate"])
+            # One item a call: nothing else of this sweep runs while steps are timed.
+            (rows,) = run_all(timed_steps, opening, [item], 1, f"times, {family}", progress)
             mine["equal_time_steps"] = equal_time_steps(recipe.steps, rows)
             timing += rows
     units = measured_units(plan, recipe, chosen)

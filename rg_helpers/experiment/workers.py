@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 from tqdm.auto import tqdm
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
     from rg_helpers.experiment.place import Place
     from rg_helpers.experiment.plan import Recipe
     from rg_helpers.experiment.unit import Unit
@@ -39,15 +41,26 @@ class Opening:
     def place(self) -> Place:
         """Return the place, opened once a process."""
         if self not in _opened:
-            import torch
-
             from rg_helpers.experiment.place import Place
 
-            if self.threads is not None:
-                torch.set_num_threads(self.threads)
-            options = {"progress": False, "keep_models": self.keep_models}
+            options = _options(self)
             _opened[self] = Place.open(self.model, self.device, self.recipe, self.runs, **options)
         return _opened[self]
+
+
+def opened_with(
+    opening: Opening, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast
+) -> Opening:
+    """Open a place with a model that is loaded already, for this process, and return the opening.
+
+    The model is moved to the opening's device; its name is not looked at.
+    """
+    from rg_helpers.experiment.place import Place
+
+    options = _options(opening)
+    model = model.to(opening.device).eval()
+    _opened[opening] = Place.of(model, tokenizer, opening.recipe, opening.runs, **options)
+    return opening
 
 
 def unit_record(opening: Opening, unit: Unit) -> dict[str, Any]:
@@ -62,6 +75,13 @@ def fit_predictor(opening: Opening, family: str) -> None:
     from rg_helpers.experiment.fitted_predictor import family_predictor
 
     family_predictor(opening.place(), family)
+
+
+def timed_steps(opening: Opening, item: tuple[Any, ...]) -> list[dict[str, Any]]:
+    """Time the steps of a family's arms: item = (family, strengths by arm, size, learning rate)."""
+    from rg_helpers.experiment.timing import timing_rows
+
+    return timing_rows(opening.place(), *item)
 
 
 def in_processes(
@@ -104,6 +124,15 @@ def in_processes(
         if threads is not None:
             _put_back(former)
     return [found[number] for number in range(len(items))]
+
+
+def _options(opening: Opening) -> dict[str, Any]:
+    """Limit this process's threads and return how a place is opened in it."""
+    import torch
+
+    if opening.threads is not None:
+        torch.set_num_threads(opening.threads)
+    return {"progress": False, "keep_models": opening.keep_models}
 
 
 def _told(bar: tqdm, result: Any) -> Any:

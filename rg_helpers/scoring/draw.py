@@ -11,16 +11,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 from filelock import FileLock, Timeout
 from tqdm.auto import tqdm
 
 from rg_helpers.artefacts import provenance, read_json, write_json
 from rg_helpers.comparison.stages import model_hash
+from rg_helpers.distributed import Needs
 from rg_helpers.error_prediction.fit_traces import FitTraces
 from rg_helpers.error_prediction.problem_record import problem_from_record
 from rg_helpers.error_prediction.trace_set import PROBLEM
@@ -31,19 +31,13 @@ from rg_helpers.scoring.chunks import Found, ScoredChunk, in_chunks, put_togethe
 from rg_helpers.scoring.fitting import course_fit, own_fit
 from rg_helpers.scoring.judging import METHOD as JUDGE
 from rg_helpers.scoring.judging import Judge
-from rg_helpers.scoring.kept import Kept, step_graph
-from rg_helpers.scoring.memory import Budget, Refused, in_batches, memory_budget
+from rg_helpers.scoring.kept import Kept
+from rg_helpers.scoring.memory import Budget, memory_budget
+from rg_helpers.scoring.on_nodes import Reading, draw_on_nodes
 from rg_helpers.scoring.solution_file import Solution, SolutionFile
-from rg_helpers.scoring.stages import (
-    WEIGHTS,
-    Arrays,
-    Stage,
-    confidence_stage,
-    graph_stage,
-    states_stage,
-)
 from rg_helpers.scoring.survey import Survey, memory_words, survey_file
 from rg_helpers.scoring.tables import LEFT_OUT, TableWriter
+from rg_helpers.scoring.work_out import Made, stages_of, tokens_of, work_out
 from rg_helpers.traces import BadLine
 
 if TYPE_CHECKING:
@@ -111,6 +105,7 @@ def draw_solutions(
     judge: Judge | None = None,
     fit: FitTraces | Literal["auto"] | None = "auto",
     fit_problems: int = 40,
+    nodes: Needs | None = None,
     seed: int = 0,
     command: str = "draw_solutions",
     say: Callable[[str], None] | None = None,
@@ -121,7 +116,9 @@ def draw_solutions(
     `memory` bounds what this process holds on the model's device, in GiB, the model included.
     `probes` keeps hidden states as well, which the report wants (default: where labels exist).
     `judge` is asked by the method "judge".
-    `fit` is what methods are fitted on, None for nothing (default: as `fitting` says). `say` is
+    `fit` is what methods are fitted on, None for nothing (default: as `fitting` says). With `nodes`
+    chunks are drawn on the Ray cluster that this process is connected to (`distributed.connected`),
+    each on what `nodes` says that one task takes; `memory` then bounds every such process. `say` is
     told, before the work begins, how much memory it is estimated to take. Lines that cannot be
     scored are named in `left_out.jsonl`. Raises `ValueError` for unknown methods, a folder that
     another model filled, and a file without a single usable line.
@@ -134,6 +131,11 @@ def draw_solutions(
         find_method(name)
     if JUDGE in names and judge is None:
         raise ValueError(judging.CURE)
+    if JUDGE in names and nodes is not None:
+        raise ValueError(
+            "the judge is asked from one machine: draw the other methods with --ray, then give the "
+            "judge too without it; what is drawn is kept"
+        )
     model_key = model_hash(model)
     _check_folder(folder, model_key)
     with ExitStack() as stack:
@@ -149,12 +151,16 @@ def draw_solutions(
             fit = _fit(solutions, survey, names, fit_problems, seed)
         _check_fit(fit, model)
         probes = survey.labelled > 0 if probes is None else probes
-        kept = _stages(solutions, survey, model, model_key, names, fit, probes, folder)
+        problems = _problems(solutions, survey, names)
+        tokenizer = solutions.tokenizer
+        local = [name for name in names if name != JUDGE]
+        stages = stages_of(local, model, tokenizer, fit, model_key, probes, problems)
+        kept = tuple(Kept.open(stage, folder) for stage in stages)
         use = judging.JudgeUse()
         if JUDGE in names:  # last: whatever a server does, the rest of a chunk is drawn and kept
             kept = (*kept, Kept.open(judging.judge_stage(judge, folder, use), folder))
         budget = memory_budget(model, memory)
-        if survey.solutions and say is not None:
+        if survey.solutions and say is not None and nodes is None:
             say(memory_words(survey, [one.stage for one in kept], budget))
         notes = [
             f"{one.stage.name}: {one.outdated} kept files are of another version or setting and "
@@ -170,9 +176,17 @@ def draw_solutions(
             disable=None if progress else True,
         )
         with bar, TableWriter(folder, fit) as table:
-            run = _Run(kept, budget, table, solutions.path.name)
-            for chunk, bad in in_chunks(solutions):
-                run.draw(chunk, bad, bar)
+            run = _Run(kept, budget, table, solutions.path.name, bar)
+            if nodes is None:
+                for chunk, bad in in_chunks(solutions):
+                    run.draw(chunk, bad)
+            else:
+                reading = Reading(
+                    model, tokenizer, model_key, names, fit, probes, problems, memory,
+                    solutions.path.name, nodes,
+                )  # fmt: skip
+                chunks = in_chunks(solutions)
+                draw_on_nodes(chunks, reading, run.known, run.enter, run.write, notes.append)
         if JUDGE in names:
             notes.append(use.words(judge.prices))
         if not table.solutions:
@@ -194,6 +208,8 @@ def draw_solutions(
             run.drawn,
         )
         about = {"judge": {"model": judge.model, **use.as_dict()}} if JUDGE in names else {}
+        if nodes is not None:  # every process there had a budget of its own
+            about |= {"nodes": asdict(nodes), "batch_bytes": None, "largest_batch": None}
         write_json(folder / RECORD, _record(scored, budget, command, seed) | about)
     return scored
 
@@ -211,63 +227,50 @@ class _Run:
     budget: Budget
     table: TableWriter
     source: str
+    bar: tqdm
     examples: list[BadLine] = field(default_factory=list)
     drawn: dict[str, int] = field(default_factory=dict)
 
-    def draw(self, solutions: Sequence[Solution], bad: list[BadLine], bar: tqdm) -> None:
-        """Work out what is missing of a chunk, keep it, and write the chunk's rows."""
-        found: dict[str, Found] = {}
-        left = list(solutions)
-        for one in self.kept:
-            here = dict(one.find(left))
-            missing = [solution for solution in left if solution.key not in here]
-            bar.update(sum(len(s.trace) for s in solutions) - _tokens(missing))
-            bar.set_postfix_str(one.stage.name, refresh=False)
-            made, failed = self._make(one.stage, missing, bar)
-            words = one.stage.describe(made[-1][1]) if made else {}
-            one.add([solution for solution, _ in made], [arrays for _, arrays in made], words)
-            here |= {solution.key: (arrays, words) for solution, arrays in made}
-            bad += failed
-            left = [solution for solution in left if solution.key in here]
-            found[one.stage.name] = here
-            self.drawn[one.stage.name] = self.drawn.get(one.stage.name, 0) + len(made)
-        self.table.add(put_together(left, self.kept, found))
+    def draw(self, solutions: Sequence[Solution], bad: list[BadLine]) -> None:
+        """Work out here what is missing of a chunk, keep it, and write the chunk's rows."""
+        found = self._find(solutions)
+        known = {name: set(rows) for name, rows in found.items()}
+        stages = [one.stage for one in self.kept]
+        for made in work_out(stages, solutions, known, self.budget, self.source, self._advance):
+            self.enter(solutions, made)
+            found[made.stage] |= {key: (one, made.words) for key, one in made.arrays.items()}
+            bad += made.failed
+        self._write(solutions, found, bad)
+
+    def known(self, solutions: Sequence[Solution]) -> dict[str, set[str]]:
+        """Return, by stage, the keys of those solutions that are kept whole."""
+        return {name: set(rows) for name, rows in self._find(solutions).items()}
+
+    def enter(self, solutions: Sequence[Solution], made: Made) -> None:
+        """Keep what a stage made of a chunk."""
+        one = next(one for one in self.kept if one.stage.name == made.stage)
+        chosen = [solution for solution in solutions if solution.key in made.arrays]
+        one.add(chosen, [made.arrays[solution.key] for solution in chosen], made.words)
+        self.drawn[made.stage] = self.drawn.get(made.stage, 0) + len(chosen)
+
+    def write(self, solutions: Sequence[Solution], bad: list[BadLine]) -> None:
+        """Write the rows of a chunk that was worked out elsewhere, from what is kept of it."""
+        self._write(solutions, self._find(solutions), bad)
+        self.bar.update(tokens_of(solutions) * len(self.kept))
+
+    def _find(self, solutions: Sequence[Solution]) -> dict[str, Found]:
+        return {one.stage.name: dict(one.find(solutions)) for one in self.kept}
+
+    def _write(
+        self, solutions: Sequence[Solution], found: Mapping[str, Found], bad: list[BadLine]
+    ) -> None:
+        self.table.add(put_together(solutions, self.kept, found))
         self.table.leave_out(bad)
         self.examples += bad[: SHOWN - len(self.examples)]
 
-    def _make(
-        self, stage: Stage, solutions: Sequence[Solution], bar: tqdm
-    ) -> tuple[list[tuple[Solution, Arrays]], list[BadLine]]:
-        made: dict[int, Arrays] = {}
-        failed = []
-        traces = [solution.trace for solution in solutions]
-        batches = in_batches(traces, stage.work, stage.bytes_needed, self.budget)
-        for chosen, results in batches:
-            for index, result in zip(chosen, results, strict=True):
-                reason = result.reason if isinstance(result, Refused) else None
-                if reason is None:
-                    reason = _unusable(solutions[index], result, stage)
-                if reason is None:
-                    made[index] = result
-                else:
-                    solution = solutions[index]
-                    where = f"{solution.trace.trace_id!r}, {stage.name}: {reason}"
-                    failed.append(BadLine(self.source, solution.line, where))
-            bar.update(sum(len(traces[index]) for index in chosen))
-        return [(solutions[index], made[index]) for index in sorted(made)], failed
-
-
-def _unusable(solution: Solution, arrays: Arrays, stage: Stage) -> str | None:
-    """Say why arrays cannot be used: numbers that overflowed in half precision."""
-    broken = [name for name, array in arrays.items() if not np.isfinite(array).all()]
-    if broken:
-        return "it overflows in this precision: score it in float32"
-    if WEIGHTS in arrays:
-        try:
-            step_graph(solution, arrays[WEIGHTS], stage.name, "")
-        except ValueError as error:
-            return str(error)
-    return None
+    def _advance(self, stage: str, tokens: int) -> None:
+        self.bar.update(tokens)
+        self.bar.set_postfix_str(stage, refresh=False)
 
 
 def _fit(
@@ -289,36 +292,21 @@ def _check_fit(fit: FitTraces | None, model: PreTrainedModel) -> None:
         )
 
 
-def _stages(
-    solutions: SolutionFile,
-    survey: Survey,
-    model: PreTrainedModel,
-    model_key: str,
-    methods: Sequence[str],
-    fit: FitTraces | None,
-    probes: bool,
-    folder: Path,
-) -> tuple[Kept, ...]:
+def _problems(solutions: SolutionFile, survey: Survey, methods: Sequence[str]) -> tuple[Any, ...]:
+    """Return the file's generated problems where a method needs them, else none."""
+    if not any("problems" in find_method(name).needs for name in methods):
+        return ()
+    if survey.from_course < survey.solutions:
+        raise ValueError(
+            "premise_replacement writes problems anew and needs generated ones, with the column "
+            "problem_record: leave the method out"
+        )
     problems: dict[str, Any] = {}
-    if any("problems" in find_method(name).needs for name in methods):
-        if survey.from_course < survey.solutions:
-            raise ValueError(
-                "premise_replacement writes problems anew and needs generated ones, with the "
-                "column problem_record: leave the method out"
-            )
-        for found in solutions:
-            if isinstance(found, Solution) and found.trace.problem_id not in problems:
-                record = found.trace.extra[PROBLEM]
-                problems[found.trace.problem_id] = problem_from_record(record)
-    stages = [
-        graph_stage(name, model, solutions.tokenizer, fit, model_key, tuple(problems.values()))
-        for name in methods
-        if name != JUDGE
-    ]
-    stages.append(confidence_stage(model, model_key))
-    if probes:
-        stages.append(states_stage(model, model_key))
-    return tuple(Kept.open(stage, folder) for stage in stages)
+    for found in solutions:
+        if isinstance(found, Solution) and found.trace.problem_id not in problems:
+            record = found.trace.extra[PROBLEM]
+            problems[found.trace.problem_id] = problem_from_record(record)
+    return tuple(problems.values())
 
 
 def _check_folder(folder: Path, model_key: str) -> None:
@@ -355,7 +343,3 @@ def _record(scored: Scored, budget: Budget, command: str, seed: int) -> dict[str
 def _file_hash(path: Path) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _tokens(solutions: Sequence[Solution]) -> int:
-    return sum(len(solution.trace) for solution in solutions)

@@ -16,7 +16,7 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +24,12 @@ from rg_helpers.artefacts import atomic_path, provenance, write_json
 from rg_helpers.course import profiles
 from rg_helpers.course.claims import Claim, claim_from_result, write_claims
 from rg_helpers.course.folders import repository, results_folder
+from rg_helpers.distributed import Needs, connected
 from rg_helpers.experiment.arms import ARMS, SHUFFLED_TWIN, title_of
+from rg_helpers.experiment.on_nodes import units_on_nodes
 from rg_helpers.experiment.plan import Plan, Recipe, main_size
 from rg_helpers.experiment.report import HARDEST, REFERENCE, experiment_report
-from rg_helpers.experiment.sweep import Given, sweep, unit_counts, unit_seconds
+from rg_helpers.experiment.sweep import Given, Sweep, sweep, unit_counts, unit_seconds
 from rg_helpers.experiment.workers import Opening
 from rg_helpers.language_model import COURSE
 from rg_helpers.plots.experiment import draw_experiment
@@ -84,6 +86,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", default=COURSE, help="course, a local folder or a hub id")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--jobs", type=int, default=1, help="units at once, a process each")
+    parser.add_argument(
+        "--ray",
+        metavar="auto|ADDRESS",
+        help="run units on a Ray cluster (extra ray): HOST:PORT, or auto for this machine's; a CPU "
+        "each, and a GPU with --device cuda",
+    )
     parser.add_argument("--families", nargs="+", choices=FAMILIES)
     parser.add_argument("--arms", nargs="+", help=f"among {', '.join(ARMS)}")
     parser.add_argument("--ladder-arms", nargs="+", help="arms that are run at every size")
@@ -118,19 +126,25 @@ def run(arguments: argparse.Namespace) -> int:
     given = Given(arguments.learning_rate, _pairs(arguments.strength))
     if arguments.record:
         _check_recordable(arguments, plan)
+    if arguments.ray and arguments.jobs > 1:
+        raise ValueError("--jobs is for this machine: with --ray the cluster says, leave it out")
     runs = repository() / "runs" / "experiment"
     threads = profiles.threads(profiles.profile(arguments.profile), arguments.jobs)
     opening = Opening(
         str(arguments.model), arguments.device, recipe, runs, arguments.keep_models, threads
     )
+    # With --ray this machine only needs the model's hash and tokenizer, and may have no GPU.
+    place = (replace(opening, device="cpu") if arguments.ray else opening).place()
     if arguments.estimate:
-        print(estimate(plan, given, opening.place().folder, arguments.jobs))
+        print(estimate(plan, given, place.folder, arguments.jobs))
         return 0
-    print(f"units are kept in {opening.place().folder}")
-    found = sweep(opening, plan, given, arguments.jobs)
+    print(f"units are kept in {place.folder}")
+    found = _swept(opening, plan, given, arguments)
     origin = provenance(_command(arguments), 0, arguments.profile)
-    origin |= {"model": _model_name(arguments), "model_sha256": opening.place().model_hash}
+    origin |= {"model": _model_name(arguments), "model_sha256": place.model_hash}
     origin |= {"threads": threads, "jobs": arguments.jobs}
+    if arguments.ray:
+        origin |= {"threads": Needs().cpus, "jobs": "as many as the Ray cluster could do"}
     report, table = experiment_report(found, plan, recipe, origin)
     folder = results_folder() if arguments.record else arguments.output or runs / "latest"
     path = write_json(folder / RESULT_NAME, report)
@@ -145,6 +159,15 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.record:
         print(f"claims merged into {write_claims(claims_of(report, path))}")
     return 0
+
+
+def _swept(opening: Opening, plan: Plan, given: Given, arguments: argparse.Namespace) -> Sweep:
+    """Run the sweep in processes of this machine, or on a Ray cluster."""
+    if not arguments.ray:
+        return sweep(opening, plan, given, arguments.jobs)
+    needs = Needs(gpus=int(arguments.device.startswith("cuda")))
+    with connected(arguments.ray):
+        return sweep(opening, plan, given, run_all=units_on_nodes(needs))
 
 
 def plan_of(arguments: argparse.Namespace) -> tuple[Plan, Recipe]:
@@ -389,4 +412,5 @@ def _command(arguments: argparse.Namespace) -> str:
         if getattr(arguments, name) is not None:
             words += f" --{name.replace('_', '-')} {getattr(arguments, name)}"
     words += f" --jobs {arguments.jobs}" if arguments.jobs > 1 else ""
+    words += " --ray auto" if arguments.ray else ""
     return words + (" --record" if arguments.record else "")

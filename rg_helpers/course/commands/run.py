@@ -19,11 +19,13 @@ from pathlib import Path
 
 from rg_helpers.course.folders import repository
 from rg_helpers.course.minutes import record_minutes
+from rg_helpers.course.on_nodes import run_on_nodes
 from rg_helpers.course.parameters import parse_assignments
 from rg_helpers.course.planning import PlannedRun, plan_runs
-from rg_helpers.course.profiles import PROFILES, profile
+from rg_helpers.course.profiles import PROFILES, Profile, profile
 from rg_helpers.course.runner import describe_error, run_notebooks, short_error
 from rg_helpers.course.sidecar import FINISHED, Sidecar, read_sidecar
+from rg_helpers.distributed import Needs, connected
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,6 +43,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--force", action="store_true", help="run again what is finished")
     parser.add_argument("--jobs", type=int, default=1, help="notebooks at once (1)")
+    parser.add_argument(
+        "--ray",
+        metavar="auto|ADDRESS",
+        help="run on a Ray cluster (extra ray): HOST:PORT, or auto for this machine's; a CPU for "
+        "each notebook, and a GPU in the profile gpu",
+    )
     parser.add_argument("--output", type=Path, help="folder of the runs (runs/)")
     parser.add_argument("--wall-minutes", type=float, help="limit a notebook (by profile)")
     parser.add_argument("--memory-gib", type=float, help="limit a notebook (by profile)")
@@ -60,6 +68,10 @@ def run(arguments: argparse.Namespace) -> int:
             limits = dataclasses.replace(limits, **{name: value})
     if arguments.jobs < 1:
         raise ValueError(f"--jobs is {arguments.jobs}, expected at least 1")
+    if arguments.ray and (arguments.record or arguments.jobs > 1):
+        raise ValueError(
+            "--jobs and --record are for this machine alone: with --ray leave them out"
+        )
     given = parse_assignments(arguments.parameters)
     if arguments.record and (arguments.names or given or arguments.profile == "smoke"):
         raise ValueError(
@@ -75,7 +87,7 @@ def run(arguments: argparse.Namespace) -> int:
             "duration of the whole would be wrong: add --force to measure all"
         )
     started = time.monotonic()
-    records = run_notebooks(todo, limits, arguments.jobs)
+    records = _run_all(todo, limits, arguments)
     wall_seconds = time.monotonic() - started
     _print_summary(plans, dict(zip([plan.name for plan in todo], records, strict=True)))
     print(f"{wall_seconds / 60:.1f} minutes; notebooks in {output / arguments.profile}")
@@ -85,6 +97,16 @@ def run(arguments: argparse.Namespace) -> int:
         command = shlex.join(["rgh", *sys.argv[1:]])
         print(f"recorded in {record_minutes(arguments.profile, records, wall_seconds, command)}")
     return 0
+
+
+def _run_all(
+    plans: Sequence[PlannedRun], limits: Profile, arguments: argparse.Namespace
+) -> list[Sidecar]:
+    """Execute notebooks on this machine, or on a Ray cluster."""
+    if not arguments.ray or not plans:
+        return run_notebooks(plans, limits, arguments.jobs)
+    with connected(arguments.ray):
+        return run_on_nodes(plans, limits, Needs(gpus=int(arguments.profile == "gpu")))
 
 
 def _print_summary(plans: Sequence[PlannedRun], records: dict[str, Sidecar]) -> None:

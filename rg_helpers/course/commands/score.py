@@ -15,6 +15,7 @@ is done), 2 nothing could be done. Weights are read as safetensors only, never a
 from __future__ import annotations
 
 import argparse
+import contextlib
 import re
 import sys
 from pathlib import Path
@@ -25,6 +26,7 @@ import pandas
 from rg_helpers.artefacts import atomic_path, write_json
 from rg_helpers.course import profiles
 from rg_helpers.course.commands import predict
+from rg_helpers.distributed import Needs, connected
 from rg_helpers.error_prediction.labels import TARGETS
 from rg_helpers.error_prediction.report import Settings, flat_rows
 from rg_helpers.graphs.methods import find_method
@@ -61,6 +63,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--memory", type=float, metavar="GIB", help="most memory, model included")
     parser.add_argument("--bf16", action="store_true", help="load the model in bfloat16")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument(
+        "--ray",
+        metavar="auto|ADDRESS",
+        help="draw on a Ray cluster (extra ray): HOST:PORT, or auto for this machine's; a CPU for "
+        "each chunk, and a GPU with --device cuda",
+    )
     parser.add_argument("--limit", type=int, help="only the first so many lines")
     parser.add_argument("--no-report", action="store_true", help="leave the report out")
     parser.add_argument("--networks", nargs="*", default=[], choices=predict.NETWORKS)
@@ -89,27 +97,32 @@ def run(arguments: argparse.Namespace) -> int:
     predictor = None if arguments.predictor is None else load_predictor(arguments.predictor)
     if predictor is not None:
         methods = predictor.making.methods
+    if arguments.ray and arguments.trust_remote_code:
+        raise ValueError("code that comes with a model does not travel to nodes: leave --ray out")
     model, tokenizer = load_safely(
         arguments.model,
-        device=arguments.device,
+        device="cpu" if arguments.ray else arguments.device,
         bfloat16=arguments.bf16,
         trust_remote_code=arguments.trust_remote_code,
     )
     solutions = read_solutions(arguments.traces, tokenizer, arguments.steps, limit=arguments.limit)
     wanted = not arguments.no_report and predictor is None
-    scored = draw_solutions(
-        solutions,
-        model,
-        arguments.out,
-        methods,
-        memory=arguments.memory,
-        probes=None if wanted else False,
-        judge=_judge(arguments),
-        fit=predictor.fit if predictor else "auto",
-        seed=arguments.seed,
-        command=_command(arguments),
-        say=print,
-    )
+    needs = Needs(gpus=int(arguments.device.startswith("cuda"))) if arguments.ray else None
+    with connected(arguments.ray) if arguments.ray else contextlib.nullcontext():
+        scored = draw_solutions(
+            solutions,
+            model,
+            arguments.out,
+            methods,
+            memory=arguments.memory,
+            probes=None if wanted else False,
+            judge=_judge(arguments),
+            fit=predictor.fit if predictor else "auto",
+            nodes=needs,
+            seed=arguments.seed,
+            command=_command(arguments),
+            say=print,
+        )
     del model
     _print(scored)
     if predictor is not None:
@@ -234,4 +247,5 @@ def _command(arguments: argparse.Namespace) -> str:
     if arguments.limit is not None:
         words += f" --limit {arguments.limit}"
     words += " --bf16" if arguments.bf16 else ""
+    words += " --ray auto" if arguments.ray else ""
     return f"{words} --target {arguments.target} --seed {arguments.seed}"
