@@ -48,7 +48,7 @@ unit-tests: environment ## run the tests
 
 notebook-tests: environment ## execute every notebook at smoke size, cell by cell
 	RGH_PROFILE=smoke $(BIN)/python -m pytest -n $(JOBS) --dist loadscope --nbval-lax \
-	    --nbval-current-env --nbval-cell-timeout 120 --timeout 300 notebooks
+	    --nbval-current-env --nbval-cell-timeout 120 --timeout 300 notebooks/*.ipynb
 
 lab: environment ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab notebooks
