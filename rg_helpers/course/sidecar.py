@@ -12,6 +12,7 @@ from typing import Any
 
 from rg_helpers.artefacts import read_json, sha256_of, versions, write_json
 from rg_helpers.course.notebook_files import read_notebook, source_text
+from rg_helpers.distributed.program import package_hash
 
 FINISHED = "finished"
 WRITTEN_BELOW_DATA = ("results", "figures")  # outputs of runs: hashing them would chase its tail
@@ -67,8 +68,7 @@ def fingerprint(
 
 def hash_package() -> str:
     """Hash every Python source of this package, by relative name and content."""
-    folder = Path(__file__).resolve().parents[1]
-    return _hash_files(folder, sorted(folder.rglob("*.py")))
+    return package_hash()
 
 
 def hash_data(folder: Path) -> str:

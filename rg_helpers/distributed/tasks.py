@@ -80,6 +80,8 @@ def on_ray(
     node runs another version; the tasks that were still running are then given up.
     """
     ray = import_ray()
+    if not ray.is_initialized():  # else Ray would start a cluster by itself
+        raise RuntimeError('no cluster: work within `with connected("auto"):`')
     needs = needs or Needs()
     check_needs(needs)
     order = ray.put(_Order(function, prepare, (ray.put(given),), needs, program()))
@@ -117,8 +119,9 @@ def on_ray(
                     bar.update()
                     yield one.number, result
     finally:
-        for reference in sent:
-            ray.cancel(reference, force=True)
+        if ray.is_initialized():
+            for reference in sent:
+                ray.cancel(reference, force=True)
 
 
 def _has_room(sent: Mapping[Any, _Sent], taken: int, needs: Needs) -> bool:
