@@ -26,6 +26,7 @@ from rg_helpers.error_prediction.trace_set import TraceSet
 from rg_helpers.problems import Problem, generate_problems
 from rg_helpers.problems.problem import Split
 from rg_helpers.traces import Trace, read_traces, sample_traces, write_traces
+from rg_helpers.traces.engines import BATCHED, Engine, open_engine
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -84,15 +85,19 @@ def collect_traces(
     folder: str | Path,
     *,
     temperatures: Sequence[float] = TEMPERATURES,
+    engine: str | Engine = BATCHED,
     progress: bool = True,
 ) -> tuple[TraceSet, TemperatureChoice]:
     """Sample a family's traces, part by part into `folder`, and label them by the checker.
 
-    Parts found in `folder` are taken over, so give one folder per model and settings. The order is
-    problem by problem. Without a choice of temperature the returned one has no rows.
+    `engine` writes them (see `traces.engines`); an opened one serves several families. Parts found
+    in `folder` are taken over, so give one folder per model and settings. The order is problem by
+    problem. Without a choice of temperature the returned one has no rows.
     """
     folder = Path(folder)
-    options = {"max_new_tokens": sampling.max_new_tokens}
+    if isinstance(engine, str):
+        engine = open_engine(engine, model, tokenizer)
+    options = {"max_new_tokens": sampling.max_new_tokens, "engine": engine}
     choice = _choice(model, tokenizer, sampling, folder, temperatures, options, progress)
     problems = sampling.drawn(sampling.split, sampling.problems)
     traces: list[Trace] = []
@@ -105,7 +110,7 @@ def collect_traces(
         for first in range(0, len(problems), PART_PROBLEMS):
             part = problems[first : first + PART_PROBLEMS]
             path = folder / f"{sampling.family}-{first:06d}.jsonl"
-            found = _read_part(path, part, sampling.samples, choice.temperature)
+            found = _read_part(path, part, sampling.samples, choice.temperature, engine.name)
             if found is None:
                 found = sample_traces(
                     model,
@@ -153,7 +158,7 @@ def _choice(
 
 
 def _read_part(
-    path: Path, problems: Sequence[Problem], samples: int, temperature: float
+    path: Path, problems: Sequence[Problem], samples: int, temperature: float, engine: str
 ) -> list[Trace] | None:
     """Read a part; None unless it holds exactly the traces it should, in order."""
     if not path.is_file():
@@ -161,5 +166,5 @@ def _read_part(
     traces, bad = read_traces(path)
     wanted = [(p.problem_id, p.prompt, sample) for p in problems for sample in range(samples)]
     found = [(trace.problem_id, trace.prompt, trace.extra.get("sample")) for trace in traces]
-    hot = all(trace.extra.get("temperature") == temperature for trace in traces)
-    return None if bad or found != wanted or not hot else traces
+    made = {(trace.extra.get("temperature"), trace.extra.get("engine")) for trace in traces}
+    return None if bad or found != wanted or made != {(temperature, engine)} else traces

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from transformers import LogitsProcessor, LogitsProcessorList
+from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
 from rg_helpers.artefacts import sha256_of
 from rg_helpers.problems import Problem
@@ -25,6 +25,11 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 MOST_LOGITS = 2**26  # 256 MiB of float32 in the forward pass over drafts
+# What may stand in a model's generation settings and bends its distribution. A text is written from
+# the bare distribution at the temperature, by every engine and in the check of a draft alike.
+UNBENT = dict.fromkeys(
+    ("temperature", "top_p", "top_k", "min_p", "repetition_penalty", "no_repeat_ngram_size")
+)
 
 
 @dataclass(eq=False)
@@ -52,6 +57,12 @@ class Request:
     def uniforms(self, count: int) -> np.ndarray:
         """Return the first `count` random numbers of this request's stream: float64 (count,)."""
         return np.random.default_rng(self.stream_seed).random(count)
+
+
+def by_length(requests: Sequence[Request], batch_size: int) -> list[list[Request]]:
+    """Cut requests into batches of about equal length, so that little of a batch is padding."""
+    ordered = sorted(requests, key=len)
+    return [ordered[first : first + batch_size] for first in range(0, len(ordered), batch_size)]
 
 
 def end_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> frozenset[int]:
@@ -92,7 +103,7 @@ def accept_draft(
         for row, text in enumerate(texts):  # causal, so padding on the right changes nothing
             ids[row, : len(text)] = torch.tensor(text)
             mask[row, : len(text)] = 1
-        with _evaluating(model):
+        with evaluating(model):
             output = model(
                 input_ids=ids.to(model.device),
                 attention_mask=mask.to(model.device),
@@ -126,15 +137,13 @@ def decode_batch(
     processors = LogitsProcessorList()
     if temperature > 0:
         processors.append(_SeededRows(batch, temperature, room))
-    with _evaluating(model):
+    with evaluating(model):
         output = model.generate(
             input_ids=ids.to(model.device),
             attention_mask=mask.to(model.device),
             do_sample=False,
             num_beams=1,
-            temperature=None,
-            top_p=None,
-            top_k=None,
+            **UNBENT,
             max_new_tokens=max(room - len(request.written) for request in batch),
             logits_processor=processors,
             past_key_values=doubling_cache(model),
@@ -175,7 +184,7 @@ def _agreed(draft: Sequence[int], chosen: Sequence[int], ends: frozenset[int]) -
 
 
 @contextmanager
-def _evaluating(model: PreTrainedModel) -> Iterator[None]:
+def evaluating(model: PreTrainedModel) -> Iterator[None]:
     """Switch dropout off and put the model's mode back afterwards."""
     was_training = model.training
     model.eval()

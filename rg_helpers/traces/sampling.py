@@ -1,4 +1,4 @@
-"""Let a model write solutions: batched by length, seeded, the same in any batch size."""
+"""Let a model write solutions: seeded, the same in any batch size and from either engine here."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from tqdm.auto import tqdm
 
 from rg_helpers.problems import Problem
-from rg_helpers.traces.decoding import Request, accept_draft, decode_batch, end_ids
+from rg_helpers.traces.decoding import Request, accept_draft, by_length, end_ids
+from rg_helpers.traces.engines import BATCHED, Engine, open_engine
 from rg_helpers.traces.trace import (
     PROMPT_KINDS,
     Trace,
@@ -35,25 +36,31 @@ def sample_traces(
     max_new_tokens: int | None = None,
     seed: int = 0,
     draft: bool = True,
+    engine: str | Engine = BATCHED,
     progress: bool = True,
 ) -> list[Trace]:
     """Return `samples` solutions of every problem, in the order problem by problem.
 
-    `temperature` 0 is greedy decoding (then `samples` must be 1). Prompts are sorted by length,
-    padded on the left and given to `model.generate`, so any causal model of transformers serves.
+    `temperature` 0 is greedy decoding (then `samples` must be 1). `engine` says what writes
+    `batch_size` solutions at once (see `engines`): "batched" pads prompts of about equal length on
+    the left and gives them to `model.generate`, so any causal model of transformers serves.
     Every sample draws from a random stream of its own, made from `seed`, problem and sample number,
-    so the batch size does not change what is written (up to rounding inside the model).
+    so neither the batch size nor the choice between "batched" and "continuous" changes what is
+    written (up to rounding inside the model).
 
     With `draft` one forward pass over the gold solution finds the first token at which the model
     would have written something else, and only what comes after is generated one by one. The text
     is the same (up to rounding) and comes several times sooner from a model that is often right.
+    An engine that draws random numbers of its own (vLLM) gets no drafts.
 
     A solution that does not reach EOS within `max_new_tokens` (default: what the model's positions
     leave, at most 512) is kept with `finished=False`; one without any step is kept with its prompt
-    nodes alone. `extra` holds the sample number, the temperature and `retokenised`: whether
-    encoding the written text gives other tokens than the model chose (`token_ids` are the former).
+    nodes alone. `extra` holds the sample number, the temperature, the engine and `retokenised`:
+    whether encoding the written text gives other tokens than the model chose (`token_ids` are the
+    former).
 
-    Raises `ValueError` for impossible arguments or prompts longer than the model's positions.
+    Raises `ValueError` for impossible arguments or prompts longer than the model's positions, and
+    `RuntimeError` for an engine that is not installed or cannot serve the model.
     """
     _check(samples, temperature, batch_size, tokenizer)
     numbered = [(problem, sample) for problem in problems for sample in range(samples)]
@@ -65,20 +72,20 @@ def sample_traces(
     ]
     ends = end_ids(model, tokenizer)
     room = _room(model, requests, max_new_tokens)
+    if isinstance(engine, str):
+        engine = open_engine(engine, model, tokenizer, batch_size)
     bar = tqdm(total=len(requests), desc="sample traces", disable=None if progress else True)
     with bar:
-        if draft:
+        if draft and not engine.own_numbers:
             for request, (problem, _) in zip(requests, numbered, strict=True):
                 request.draft = _draft_ids(problem, tokenizer, len(request.prompt_ids))[:room]
-            for batch in _by_length(requests, batch_size):
+            for batch in by_length(requests, batch_size):
                 accept_draft(model, batch, temperature, ends)
         unfinished = [request for request in requests if not request.done(ends, room)]
         bar.update(len(requests) - len(unfinished))
-        for batch in _by_length(unfinished, batch_size):
-            decode_batch(model, tokenizer, batch, temperature, ends, room)
-            bar.update(len(batch))
+        engine.write(unfinished, temperature, ends, room, bar.update)
     return [
-        _trace(tokenizer, problem, sample, request, temperature, ends)
+        _trace(tokenizer, problem, sample, request, temperature, ends, engine.name)
         for (problem, sample), request in zip(numbered, requests, strict=True)
     ]
 
@@ -100,11 +107,6 @@ def _check(
             "the tokenizer has no EOS token, so no solution could ever finish: set "
             "tokenizer.eos_token to the token this model ends its texts with"
         )
-
-
-def _by_length(requests: Sequence[Request], batch_size: int) -> list[list[Request]]:
-    ordered = sorted(requests, key=len)
-    return [ordered[first : first + batch_size] for first in range(0, len(ordered), batch_size)]
 
 
 def _prompt_text(problem: Problem) -> str:
@@ -144,6 +146,7 @@ def _trace(
     request: Request,
     temperature: float,
     ends: frozenset[int],
+    engine: str,
 ) -> Trace:
     """Cut a written solution into nodes; the whole text is encoded once for exact spans."""
     written = request.written
@@ -171,6 +174,7 @@ def _trace(
     extra = {
         "sample": sample,
         "temperature": temperature,
+        "engine": engine,
         "retokenised": token_ids != (*request.prompt_ids, *written),
     }
     return replace(trace, token_ids=token_ids, extra=extra)
@@ -181,6 +185,8 @@ def _decode(
 ) -> str:
     """Decode what was written, keeping the blank that many decoders strip from a text's start."""
     whole = tokenizer.decode([*prompt_ids, *body], skip_special_tokens=True)
+    if not whole.startswith(start):  # the tokenizer writes some letters of the prompt otherwise
+        start = tokenizer.decode(prompt_ids, skip_special_tokens=True)
     if whole.startswith(start):
         return whole[len(start) :]
     return tokenizer.decode(body, skip_special_tokens=True)

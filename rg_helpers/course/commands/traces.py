@@ -5,6 +5,9 @@ it can be judged again or read by another model. The temperature is chosen on va
 so that both classes are frequent (nearest to half wrong), unless one is given. What was sampled is
 kept part by part: a run that was stopped goes on where it was. Beside the file stands a JSON file
 that says how it was made and what it holds.
+
+--engine says what writes the solutions: transformers' continuous batching, `generate` on batches,
+or vLLM (optional). The first two write the same text under a seed.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ from rg_helpers.error_prediction.sampling_temperature import TemperatureChoice
 from rg_helpers.error_prediction.trace_set import TraceSet
 from rg_helpers.language_model import COURSE, load_model
 from rg_helpers.problems import FAMILIES
+from rg_helpers.traces.engines import AUTO, ENGINES, open_engine, resolved_engine
 
 EASIER = 1  # operations below the end of the test range at which the default sizes start
 SOURCE = "rg_helpers.error_prediction.collect"  # with all it imports: problems, checker, sampling
@@ -50,6 +54,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--temperature", type=float, help="default: chosen on validation problems")
     parser.add_argument("--split", default="test", choices=("validation", "test"))
     parser.add_argument("--max-new-tokens", type=int, help="longest solution (default: 512)")
+    parser.add_argument(
+        "--engine",
+        default=AUTO,
+        choices=ENGINES,
+        help="what writes them (default: auto, batched on a CPU and continuous elsewhere)",
+    )
+    parser.add_argument("--batch-size", type=int, default=64, help="solutions written at once")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--out", type=Path, help="JSONL file (default: runs/traces/traces.jsonl)")
@@ -62,9 +73,11 @@ def run(arguments: argparse.Namespace) -> int:
         raise ValueError(f"--out {out}: the traces are JSONL, name the file ....jsonl")
     plans = [_plan(family, arguments) for family in dict.fromkeys(arguments.families)]
     model, tokenizer = load_model(arguments.model, device=arguments.device)
+    engine_name = resolved_engine(arguments.engine, arguments.device)
     key = key_of(
         plans=[asdict(plan) for plan in plans],
         model=model_hash(model),
+        engine=engine_name,
         vocabulary=sha256_of(tokenizer.backend_tokenizer.to_str()),
         source=source_hash(SOURCE),
     )
@@ -77,16 +90,17 @@ def run(arguments: argparse.Namespace) -> int:
             )
         print(f"already there: {out}")
         return 0
+    engine = open_engine(engine_name, model, tokenizer, arguments.batch_size)
     parts = out.with_name(f".{out.name}.{key[:12]}.parts")
     collected, families = TraceSet((), ()), {}
     for plan in plans:
-        found, choice = collect_traces(model, tokenizer, plan, parts)
+        found, choice = collect_traces(model, tokenizer, plan, parts, engine=engine)
         families[plan.family] = _describe(plan, found, choice)
         _print(plan.family, families[plan.family])
         collected += found
     command = f"rgh traces --model {arguments.model} --families {' '.join(families)}"
     command += f" --problems {arguments.problems} --samples {arguments.samples}"
-    command += f" --split {arguments.split} --seed {arguments.seed}"
+    command += f" --split {arguments.split} --seed {arguments.seed} --engine {engine_name}"
     for name in ("operations", "distractors"):
         if getattr(arguments, name):
             command += f" --{name} {' '.join(map(str, getattr(arguments, name)))}"
@@ -103,6 +117,7 @@ def run(arguments: argparse.Namespace) -> int:
             "what": "sampled solutions, labelled by the checker",
             "key": key,
             "model": str(arguments.model),
+            "engine": engine_name,
             "provenance": provenance(command, arguments.seed),
             "families": families,
         },
