@@ -69,3 +69,27 @@ def test_start_obeys_the_environment_and_refuses_nonsense(no_profile_variable, m
         start("cpu", -1)
     monkeypatch.setenv("RGH_PROFILE", "smoke")
     assert start("cpu", 0) == "smoke"
+
+
+def test_a_forgotten_return_is_named():
+    def double(x):
+        x + x
+
+    with pytest.raises(AssertionError, match="double returned None: is its `return` missing"):
+        attempt(check_double, double)
+
+
+def test_an_answer_of_another_kind_is_named_where_the_check_stumbles():
+    def check_last(function):
+        assert function([3, 6])[-1] == 6, "is it the last?"
+
+    with pytest.raises(AssertionError, match="stopped at int with TypeError"):
+        attempt(check_last, lambda numbers: 6)
+
+
+def test_a_defect_of_the_check_itself_is_not_blamed_on_the_learner():
+    def check_broken(value):
+        return value / 0
+
+    with pytest.raises(ZeroDivisionError):
+        attempt(check_broken, 3)
