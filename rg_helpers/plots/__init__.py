@@ -4,7 +4,7 @@ Every function returns a matplotlib `Figure` and shows nothing; `show(figure, al
 it in a notebook together with its text alternative.
 """
 
-from rg_helpers.plots.arcs import draw_mirrored_arcs
+from rg_helpers.plots.arcs import draw_arc_panels
 from rg_helpers.plots.comparison import draw_agreement, draw_comparison
 from rg_helpers.plots.heads import draw_all_heads, draw_head_scores, draw_parts
 from rg_helpers.plots.heatmaps import draw_head_grid, draw_step_heatmap
@@ -30,11 +30,11 @@ __all__ = [
     "draw_agreement",
     "draw_alignment",
     "draw_all_heads",
+    "draw_arc_panels",
     "draw_comparison",
     "draw_head_grid",
     "draw_head_scores",
     "draw_intervals",
-    "draw_mirrored_arcs",
     "draw_parts",
     "draw_prediction",
     "draw_reasoning_graph",

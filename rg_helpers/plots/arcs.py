@@ -1,4 +1,4 @@
-"""Two graphs over one text: the lines in reading order, one graph's arcs on each side."""
+"""Several graphs over one text: the lines in reading order, a panel of arcs for each graph."""
 
 from __future__ import annotations
 
@@ -14,142 +14,139 @@ from matplotlib.path import Path
 from rg_helpers.graphs.step_graph import StepGraph
 from rg_helpers.plots.style import EDGE_STYLES, FAINT, INK, KIND_STYLES, PALETTE, new_figure
 
-ROW = 0.29  # inches a line of text
-LARGEST_BULGE = 1.9  # inches that the longest arc swings out
-CHARACTER = 0.076  # inches, on the wide side
+ROW = 0.27  # inches a line of text
+PART = 0.55  # of a row: the gap between what was given and what was written
+PANEL = 1.55  # inches a graph
+LARGEST_BULGE = 1.15  # inches that the longest arc swings out
+CHARACTER = 0.079  # inches, on the wide side
+RIGHT, WRONG = "#01694d", PALETTE["vermilion"]
 
 
-def draw_mirrored_arcs(
-    drawn: StepGraph,
+def draw_arc_panels(
+    graphs: Mapping[str, StepGraph],
     gold: StepGraph,
     *,
     wrong: Mapping[int, str] | None = None,
     title: str = "",
-    headings: tuple[str, str] = ("", ""),
-    names: tuple[str, str] = ("attention", "gold"),
+    subtitle: str = "",
+    notes: Mapping[str, str] | None = None,
+    verdict: str = "",
 ) -> Figure:
-    """Draw a text with the arcs of `drawn` on its left and of `gold` on its right.
+    """Draw a text, the checker's verdict on each written line, one panel a graph, and gold.
 
-    An arc runs from source to target, thicker for more weight. On the left, arcs that gold has too
-    are solid blue and the others dotted grey; on the right, arcs that `drawn` lacks are dashed
-    vermilion. Written lines carry a tick, those in `wrong` (node -> reason) a cross. `headings`
-    stand above the two sides, `names` in the legend. Raises `ValueError` if the graphs are not
-    over the same nodes.
+    An arc runs from source to target, thicker for more weight. In the panels of `graphs` (by name)
+    arcs that gold has too are solid blue, others dotted grey, and arcs of gold that are lacking
+    dashed vermilion; the last panel is gold itself. Written lines carry a tick, those in `wrong`
+    (node -> reason) a cross and the reason. `subtitle` stands below the title, `notes` below the
+    panels' names, `verdict` below the text. Raises `ValueError` without a graph, or if one is not
+    over gold's nodes.
     """
-    if drawn.kinds != gold.kinds:
-        raise ValueError(
-            f"{names[0]} has {len(drawn)} nodes and {names[1]} {len(gold)}: both graphs must be "
-            "over the same text"
-        )
-    wrong = wrong or {}
-    nodes = len(drawn)
-    half = CHARACTER * max((len(text) for text in drawn.texts), default=0) / 2 + 0.45
-    # A gap parts what was given from what was written.
-    given = sum(kind in ("premise", "question") for kind in drawn.kinds)
-    y = [-ROW * (node + (0.8 if node >= given else 0)) for node in range(nodes)]
-    width, height = half + LARGEST_BULGE + 0.25, -y[-1] if nodes else 0.0
-    figure = new_figure(2 * width, height + 2.0)
-    axes = figure.subplots()
-    axes.set(xlim=(-width, width), ylim=(-height - 0.95, 1.0), aspect="equal")
+    if not graphs:
+        raise ValueError("there is no graph to draw: give at least one, by name")
+    for name, graph in graphs.items():
+        if graph.kinds != gold.kinds:
+            raise ValueError(
+                f"{name} has {len(graph)} nodes and gold {len(gold)}: all graphs must be over the "
+                "same text"
+            )
+    wrong, notes = wrong or {}, notes or {}
+    y = _heights(gold.kinds)
+    lines = [_line(gold, node, wrong) for node in range(len(gold))]
+    first = 0.62 + CHARACTER * max((len(line) for line in lines), default=0)
+    width, bottom = first + PANEL * (len(graphs) + 1), min(y, default=0.0)
+    figure = new_figure(width, 1.75 - bottom)
+    figure.set_layout_engine("none")
+    axes = figure.add_axes((0, 0, 1, 1))  # the whole page, so that a unit is an inch
+    axes.set(xlim=(0, width), ylim=(bottom - 0.85, 0.9))
     axes.axis("off")
-    in_both = (drawn.weights > 0) & (gold.weights > 0)
-    _draw_side(axes, drawn.weights, in_both, y, -half, "extra")
-    _draw_side(axes, gold.weights, in_both, y, half, "missed")
-    for node in range(nodes):
-        _write_line(axes, drawn, node, y[node], half, wrong)
-    axes.text(-width, 0.82, title, fontsize=15, fontweight="bold", va="center")
-    axes.text(-width, 0.44, headings[0], fontsize=10, color=FAINT, va="center")
-    axes.text(width, 0.44, headings[1], fontsize=10, color=FAINT, va="center", ha="right")
-    _legend(axes, drawn, gold, in_both, names, -height - 0.6)
+    for node, height in enumerate(y):
+        _write_line(axes, gold, node, height, lines[node], wrong)
+        axes.plot([first - 0.12, width - 0.25], [height] * 2, color="#ececec", linewidth=0.7)
+    for place, (name, graph) in enumerate([*graphs.items(), ("gold", gold)]):
+        x = first + PANEL * place
+        axes.text(x, 0.44, name, fontsize=11, fontweight="bold", va="center")
+        axes.text(x, 0.22, notes.get(name, ""), fontsize=9, color=FAINT, va="center")
+        axes.plot([x] * 2, [y[0] + 0.1, bottom - 0.1], color=FAINT, linewidth=0.8)
+        _draw_arcs(axes, x, y, graph.weights, gold.weights)
+    axes.text(0.08, 0.78, title, fontsize=14, fontweight="bold", va="center")
+    axes.text(0.08, 0.5, subtitle, fontsize=9, color=FAINT, va="center")
+    axes.text(0.3, bottom - 0.32, verdict, color=WRONG if wrong else RIGHT, va="center")
+    _legends(axes, gold, first, bottom - 0.66)
     return figure
 
 
-def _draw_side(
-    axes: Axes,
-    weights: np.ndarray,
-    in_both: np.ndarray,
-    y: Sequence[float],
-    x: float,
-    otherwise: str,
+def _heights(kinds: Sequence[str]) -> list[float]:
+    given = sum(kind in ("premise", "question") for kind in kinds)
+    return [-ROW * (node + (PART if node >= given else 0)) for node in range(len(kinds))]
+
+
+def _line(graph: StepGraph, node: int, wrong: Mapping[int, str]) -> str:
+    return f"{graph.texts[node]}  ({wrong[node]})" if wrong.get(node) else graph.texts[node]
+
+
+def _draw_arcs(
+    axes: Axes, x: float, y: Sequence[float], weights: np.ndarray, gold: np.ndarray
 ) -> None:
-    side = 1 if x > 0 else -1
+    is_gold = weights is gold
     span = max(abs(y[-1] - y[0]), 1e-9)
-    for target, source in np.argwhere(weights > 0).tolist():
-        name = "both" if in_both[target, source] else otherwise
+    for target, source in np.argwhere((weights > 0) | (gold > 0)).tolist():
+        drawn, true = weights[target, source] > 0, gold[target, source] > 0
+        name = "plain" if is_gold else "both" if drawn and true else "extra" if drawn else "missed"
         style = EDGE_STYLES[name]
-        length = y[source] - y[target]
-        # Less than proportional, which keeps short arcs visible and long ones on the page; a
+        # Less than proportional, which keeps short arcs visible and long ones in the panel; a
         # cubic curve reaches three quarters of the way to its control points.
-        out = x + side * LARGEST_BULGE / 0.75 * (length / span) ** 0.6
+        out = x + LARGEST_BULGE / 0.75 * ((y[source] - y[target]) / span) ** 0.6
         start, end = (x, y[source] - 0.05), (x, y[target] + 0.05)
-        curve = Path([start, (out, start[1]), (out, end[1]), end], [1, 4, 4, 4])
+        weight = float(weights[target, source]) if drawn else 0.3
         axes.add_patch(
             FancyArrowPatch(
-                path=curve,
+                path=Path([start, (out, start[1]), (out, end[1]), end], [1, 4, 4, 4]),
                 arrowstyle="-|>",
-                mutation_scale=9,
+                mutation_scale=8,
                 linestyle=style.dashes,
-                linewidth=0.8 + 1.8 * float(weights[target, source]),
+                linewidth=0.8 + 1.4 * weight,
                 color=style.colour,
-                zorder=1 if name == "extra" else 2,
-                gid=f"arc {side:+d} {source} {target} {name}",
+                zorder={"extra": 2, "missed": 1}.get(name, 3),
+                gid=f"arc {x:.2f} {source} {target} {name}",
             )
         )
 
 
 def _write_line(
-    axes: Axes,
-    graph: StepGraph,
-    node: int,
-    y: float,
-    half: float,
-    wrong: Mapping[int, str],
+    axes: Axes, graph: StepGraph, node: int, y: float, line: str, wrong: Mapping[int, str]
 ) -> None:
     kind = graph.kinds[node]
     style = KIND_STYLES[kind]
-    text = graph.texts[node]
-    if node in wrong:
-        text = f"{text}  ({wrong[node]})" if wrong[node] else text
-    colour = PALETTE["vermilion"] if node in wrong else INK
-    weight = "bold" if kind in ("question", "answer") or node in wrong else "normal"
-    axes.text(0, y, text, ha="center", va="center", color=colour, fontweight=weight, zorder=4)
     axes.scatter(
-        [-half + 0.14],
+        [0.42],
         [y],
-        s=52 * style.size,
+        s=46 * style.size,
         marker=style.marker,
         facecolor=style.fill,
         edgecolor=INK,
         linewidth=0.8,
         zorder=4,
     )
+    weight = "bold" if kind in ("question", "answer") or node in wrong else "normal"
+    colour = WRONG if node in wrong else INK
+    axes.text(0.58, y, line, va="center", color=colour, fontweight=weight, zorder=4)
     if kind in ("step", "answer"):
-        mark, colour = ("✗", PALETTE["vermilion"]) if node in wrong else ("✓", "#01694d")
-        axes.text(half - 0.16, y, mark, ha="center", va="center", color=colour, fontsize=11)
+        mark, colour = ("✗", WRONG) if node in wrong else ("✓", RIGHT)
+        axes.text(0.2, y, mark, ha="center", va="center", color=colour, fontsize=11)
 
 
-def _legend(
-    axes: Axes,
-    drawn: StepGraph,
-    gold: StepGraph,
-    in_both: np.ndarray,
-    names: tuple[str, str],
-    y: float,
-) -> None:
-    counts = {
-        "both": (f"{names[0]} and {names[1]}", int(in_both.sum())),
-        "extra": (f"{names[0]}, not {names[1]}", len(drawn.edges) - int(in_both.sum())),
-        "missed": (f"{names[1]}, not {names[0]}", len(gold.edges) - int(in_both.sum())),
+def _legends(axes: Axes, gold: StepGraph, first: float, y: float) -> None:
+    arcs = {
+        "both": "drawn and true",
+        "extra": "drawn, not true",
+        "missed": "true, not drawn",
+        "plain": "gold",
     }
-    handles = [
+    lines = [
         Line2D(
-            [],
-            [],
-            color=EDGE_STYLES[name].colour,
-            linestyle=EDGE_STYLES[name].dashes,
-            label=f"{label} ({count})",
+            [], [], color=EDGE_STYLES[name].colour, linestyle=EDGE_STYLES[name].dashes, label=says
         )
-        for name, (label, count) in counts.items()
+        for name, says in arcs.items()
     ]
     shapes = [
         Line2D(
@@ -157,25 +154,27 @@ def _legend(
             [],
             linestyle="",
             marker=style.marker,
-            markersize=8,
+            markersize=7,
             markerfacecolor=style.fill,
             markeredgecolor=INK,
             label=kind,
         )
         for kind, style in KIND_STYLES.items()
-        if kind in drawn.kinds
+        if kind in gold.kinds
     ]
-    box = {"bbox_transform": axes.transData, "frameon": False, "borderaxespad": 0}
-    axes.add_artist(
-        axes.legend(
+    for x, handles in ((0.28, shapes), (first, lines)):
+        legend = axes.legend(
             handles=handles,
-            loc="center",
-            bbox_to_anchor=(0, y + 0.16),
-            ncols=3,
-            fontsize=9.5,
-            **box,
+            loc="center left",
+            bbox_to_anchor=(x, y),
+            bbox_transform=axes.transData,
+            ncols=len(handles),
+            fontsize=9,
+            frameon=False,
+            borderaxespad=0,
+            borderpad=0,
+            columnspacing=1.2,
+            handletextpad=0.4,
+            handlelength=None if x == first else 1.0,
         )
-    )
-    axes.legend(
-        handles=shapes, loc="center", bbox_to_anchor=(0, y - 0.14), ncols=4, fontsize=9.5, **box
-    )
+        axes.add_artist(legend)
