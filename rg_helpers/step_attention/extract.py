@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
+from rg_helpers.step_attention.layer_kinds import layer_kinds, refuse_layers_without_attention
 from rg_helpers.step_attention.tap import (
     checkpoints_activations,
     layer_count,
@@ -31,6 +32,8 @@ class StepAttention:
         to at most 1: what is missing went to tokens without node. Nodes without tokens are zero.
     logits: (batch, tokens, vocabulary) in the model's dtype, or None if not asked for.
     layers: the layer index of each entry of the layer dimension.
+    kinds: the kind of each of them (see `layer_kinds`): a "sliding_attention" layer gives no mass
+        to a step beyond its window; beside a "hybrid" one runs a state-space layer.
     token_mass: float32 (batch, layers, heads, tokens, nodes) if asked for: the same per token.
     """
 
@@ -38,6 +41,7 @@ class StepAttention:
     logits: torch.Tensor | None
     layers: tuple[int, ...]
     token_mass: torch.Tensor | None = None
+    kinds: tuple[str, ...] = ()
 
 
 def step_attention(
@@ -76,6 +80,7 @@ def step_attention(
         )
     table = node_table(node_ids, nodes)
     wanted = layer_indices(base, range(layer_count(base)) if layers is None else layers)
+    refuse_layers_without_attention(base, wanted)
     _check_memory(base, ids, table.nodes, len(wanted), token_rows, keep_logits)
     arguments = {"input_ids": ids, "attention_mask": mask, "use_cache": False}
     if not bool(mask[:, 0].all()):
@@ -90,7 +95,8 @@ def step_attention(
     if missing:
         served = sorted(tap.by_layer)
         raise ValueError(
-            f"layers {missing} of {type(base).__name__} have no softmax attention: "
+            f"layers {missing} of {type(base).__name__} have no softmax attention of their own (a "
+            "recurrent layer, or one attention block shared between layers, as in Zamba): "
             + (f"pass layers={served}" if served else "use a model with attention layers")
         )
     mass, token_mass = tap.mass(), None
@@ -98,7 +104,8 @@ def step_attention(
         token_mass = mass
         mass = table.means(mass.device)[:, None, None] @ mass
     logits = outputs.logits if keep_logits else None
-    return StepAttention(mass, logits, tuple(wanted), token_mass)
+    kinds = layer_kinds(base)
+    return StepAttention(mass, logits, tuple(wanted), token_mass, tuple(kinds[i] for i in wanted))
 
 
 def _checked_tokens(
@@ -128,7 +135,7 @@ def _checked_tokens(
             "same side as input_ids"
         )
     tokens = input_ids.shape[1]
-    for name, module in model.named_modules():
+    for name, module in model.get_decoder().named_modules():  # not those of a vision tower
         learned = isinstance(module, nn.Embedding) and (
             name.endswith("wpe") or "position" in name.rsplit(".", 1)[-1]
         )

@@ -18,6 +18,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from rg_helpers.step_attention.blockwise import RowPlan, plan_rows
+from rg_helpers.step_attention.layer_kinds import refuse_layers_without_attention
 from rg_helpers.step_attention.node_table import NodeTable
 from rg_helpers.step_attention.routes import attend_with_step_mass
 
@@ -115,7 +116,8 @@ class StepAttentionTap:
         if layer in self.by_layer:
             raise RuntimeError(
                 f"layer {layer} ran twice under one tap: open a new `tap_step_attention` for each "
-                "forward pass, or turn off layer sharing and caching"
+                "forward pass, or turn off layer sharing and caching (a model whose layers attend "
+                "twice, by differential attention, is not served)"
             )
         if self._checkpointing and self._grad and not torch.is_grad_enabled():
             raise RuntimeError(
@@ -152,6 +154,8 @@ def tap_step_attention(
     """
     base = served_model(model)
     table = node_table(node_ids, nodes)
+    if layers is None:
+        refuse_layers_without_attention(base, range(layer_count(base)))
     wanted = None if layers is None else frozenset(layer_indices(base, layers))
     modules = list(base.modules())
     if any(module in _TAPS for module in modules):
