@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any
 
 AUTO = "auto"
+ADDRESS_VARIABLE = "RAY_ADDRESS"
 ANSWER_SECONDS = 5.0  # a head that runs accepts a connection at once
 
 
@@ -27,15 +28,18 @@ class Needs:
 def connected(address: str = AUTO) -> Iterator[None]:
     """Be connected to a Ray cluster within the block.
 
-    `address` is HOST:PORT of a cluster that this machine belongs to, or "auto": the cluster that
-    runs on this machine, else a new one of this machine alone, which ends with the block. A process
-    that is connected already stays so. Raises `RuntimeError` where Ray is not installed or no
-    cluster can be joined, `ValueError` for an address of another form.
+    `address` is HOST:PORT of a cluster that this machine belongs to, or "auto": the one that Ray's
+    variable RAY_ADDRESS names, else the one that runs on this machine, else a new one of this
+    machine alone, which ends with the block. A process that is connected already stays so. Raises
+    `RuntimeError` where Ray is not installed or no cluster can be joined, `ValueError` for an
+    address of another form.
     """
     ray = import_ray()
     if ray.is_initialized():
         yield
         return
+    if address == AUTO:
+        address = os.environ.get(ADDRESS_VARIABLE) or AUTO
     if address == AUTO:
         _join_or_start(ray)
     else:

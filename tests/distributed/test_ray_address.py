@@ -30,7 +30,7 @@ def test_without_ray_the_extra_is_named(monkeypatch):
         pass
 
 
-def test_an_address_that_leads_nowhere(unconnected):
+def test_an_address_that_leads_nowhere(unconnected, monkeypatch):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]  # nobody listens there
@@ -38,6 +38,9 @@ def test_an_address_that_leads_nowhere(unconnected):
         with pytest.raises(RuntimeError, match=f"ray start --head --port={port}"):
             connected(f"127.0.0.1:{port}").__enter__()
         assert time.monotonic() - started < 30
+        monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{port}")  # then auto starts no other
+        with pytest.raises(RuntimeError, match=f"ray start --head --port={port}"):
+            connected("auto").__enter__()
     for address in ("here", "ray://127.0.0.1:10001", ":6379", "host:port"):
         with pytest.raises(ValueError, match="expected auto or HOST:PORT"):
             connected(address).__enter__()

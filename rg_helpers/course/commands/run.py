@@ -4,6 +4,7 @@ Examples:
   rgh run                          every notebook, profile cpu
   rgh run 00 03 --profile smoke    two notebooks at test size
   rgh run 03 -p SEED=1             with a parameter of the notebook's parameters cell
+  rgh run --ray 10.0.0.5:6379      on the nodes of a Ray cluster, each with the same clone
 A killed run is resumed by giving the same command again.
 """
 
