@@ -95,6 +95,7 @@ FORMS = (
         "bench.training_step.{cpu,gpu}.{alignment,disorder,error_feedback,koleo,entropy_only}"
         ".{time_vs_ce,speedup_vs_original,memory_vs_ce}"
     ),
+    ClaimForm("bench.generation.{cpu,gpu}.{batched,continuous}_vs_{batch1,batch64}"),
     ClaimForm("bench.score.memory_4n_vs_n"),
     ClaimForm(
         f"train.{{base,ce,ce_equal_time,alignment,alignment_shuffled}}.{FAMILY}.accuracy_hard",
