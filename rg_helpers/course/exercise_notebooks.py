@@ -117,20 +117,25 @@ def write_edition(edition: Edition, force: bool = False, beside: bool = False) -
     return write_text(path, nbformat.writes(edition.fresh) + "\n")
 
 
-def drifted(folder: Path, output: Path) -> list[str]:
-    """Return one line for each learner's notebook that is not what its source gives."""
+def drifted(folder: Path, output: Path, names: tuple[str, ...] = ()) -> list[str]:
+    """Return one line for each learner's notebook that is not what its source gives.
+
+    Files without a source are named too, unless `names` choose some of the notebooks.
+    """
+    mine = (
+        "keep work of your own with `rgh exercises --output FOLDER`, then `rgh exercises --force`"
+    )
     cures = {
         MISSING: "is missing: run `rgh exercises`",
         OUTDATED: "is older than its source: run `rgh exercises`",
-        STARTED: "was edited or executed: edit its source, then `rgh exercises --force`",
-        STARTED_OUTDATED: "was edited or executed, and is older than its source: edit that, then "
-        "`rgh exercises --force`",
-        FOREIGN: "was not generated: remove it, or edit its source and `rgh exercises --force`",
+        STARTED: f"was edited or executed: {mine}",
+        STARTED_OUTDATED: f"was edited or executed, and is older than its source: {mine}",
+        FOREIGN: "was not generated: edit its source, then `rgh exercises --force`",
     }
-    wanted = editions(folder, output)
+    wanted = editions(folder, output, names)
     lines = [f"{e.path.name} {cures[e.state]}" for e in wanted if e.state != CURRENT]
     known = {edition.path for edition in wanted}
-    for path in sorted(output.glob("*.ipynb")):
+    for path in [] if names else sorted(output.glob("*.ipynb")):
         if path not in known:
             lines.append(f"{path.name} has no source with exercises in {folder.name}: remove it")
     return lines
@@ -181,7 +186,8 @@ def _note(name: str, exercises: tuple[Exercise, ...]) -> nbformat.NotebookNode:
         "are folded. What you skip prints *not solved yet*, and everything below still runs.\n"
         ">\n"
         "> ●○○ a first look · ●●○ takes thought · ●●● research practice. Stars say how much of "
-        "the course leans on it. The complete notebook shows every figure.",
+        "the course leans on it. The complete notebook shows every figure; `rgh exercises "
+        "--output FOLDER` writes you a copy of your own.",
     )
 
 

@@ -162,6 +162,7 @@ def test_missing_and_orphaned_files_are_drift(checkout, learners):
     assert states(checkout) == [MISSING]
     assert "04_here.ipynb is missing" in missing
     assert "99_gone.ipynb has no source" in orphan
+    assert drifted(folder, learners.parent, ("04",)) == [missing]
 
 
 def test_a_started_file_is_kept(checkout, learners):

@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
         print("\n".join(_table(find_notebooks(folder, arguments.names))))
         return 0
     if arguments.check:
-        lines = drifted(folder, output)
+        lines = drifted(folder, output, tuple(arguments.names))
         print("\n".join(lines or ["every learner's notebook is what its source gives"]))
         return 1 if lines else 0
     written, refused = 0, 0
