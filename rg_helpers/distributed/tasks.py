@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -25,7 +25,8 @@ Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 TRIES = 4  # as with max_retries=3: once, and three times more
-AHEAD = 2  # tasks that are sent, or wait for an earlier one, for each that the cluster can do
+AHEAD = 2  # tasks sent at a time, for each that the cluster can do at once
+WINDOW = 8  # tasks from the first unfinished one on, likewise, where results are wanted in turn
 PATIENCE_SECONDS = 5.0
 _NO_MORE = object()
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -62,6 +63,7 @@ def on_ray(
     *,
     prepare: Callable[[Any], Any] | None = None,
     needs: Needs | None = None,
+    in_turn: bool = False,
     title: str = "",
     total: int | None = None,
     progress: bool = True,
@@ -69,11 +71,12 @@ def on_ray(
 ) -> Iterator[tuple[int, Result]]:
     """Yield (number, `function(given, task)`) of every task, as they are finished, each once.
 
-    Tasks are numbered from 0 and taken from the iterable as there is room: no more than `AHEAD`
-    times what the cluster can do at once are unfinished or ahead of an unfinished one, so that a
-    consumer who wants them in order keeps few. `given` is sent once a node; `prepare` makes of it,
-    once a process, what `function` gets. All of them must be picklable, and nothing may depend on
-    this process's folder, files or environment. `tell` hears of every task that is done again.
+    Tasks are numbered from 0 and taken from the iterable as there is room: `AHEAD` times what the
+    cluster can do at once. `in_turn` also keeps them within a window of `WINDOW` times as much, so
+    that a consumer who wants results in order has few waiting for a slow one. `given` is sent once
+    a node; `prepare` makes of it, once a process, what `function` gets. All of them must be
+    picklable, and nothing may depend on this process's folder, files or environment. `tell` hears
+    of every task that is done again.
 
     The process must be connected (`cluster.connected`). Raises what a task raises, `TaskLostError`
     for one that is lost `TRIES` times, and `RuntimeError` where no node can do such tasks or a
@@ -92,7 +95,7 @@ def on_ray(
     try:
         with bar:
             while True:
-                while _has_room(sent, taken, needs):
+                while _has_room(sent.values(), taken, tasks_at_once(needs), in_turn):
                     task = next(todo, _NO_MORE)
                     if task is _NO_MORE:
                         break
@@ -124,11 +127,12 @@ def on_ray(
                 ray.cancel(reference, force=True)
 
 
-def _has_room(sent: Mapping[Any, _Sent], taken: int, needs: Needs) -> bool:
+def _has_room(sent: Collection[_Sent], taken: int, at_once: int, in_turn: bool) -> bool:
     """Say whether the next task, whose number is `taken`, may be sent; see `on_ray`."""
-    room = AHEAD * max(1, tasks_at_once(needs))
-    oldest = min((one.number for one in sent.values()), default=taken)
-    return len(sent) < room and taken - oldest < room
+    at_once = max(1, at_once)
+    if in_turn and sent and taken - min(one.number for one in sent) >= WINDOW * at_once:
+        return False
+    return len(sent) < AHEAD * at_once
 
 
 def _result(ray: Any, reference: Any) -> Any:

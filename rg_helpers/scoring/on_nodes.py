@@ -93,8 +93,10 @@ def draw_on_nodes(
             numbers[task], task = number, task + 1
             yield _ChunkTask(tuple(solutions), found)
 
-    how = {"prepare": _prepare, "needs": reading.needs, "progress": False, "tell": tell}
-    for task, (made, notes) in on_ray(_draw_chunk, tasks(), _portable(reading), **how):
+    how = {"prepare": _prepare, "needs": reading.needs, "in_turn": True, "tell": tell}
+    for task, (made, notes) in on_ray(
+        _draw_chunk, tasks(), _portable(reading), **how, progress=False
+    ):
         number = numbers.pop(task)
         solutions, bad = waiting[number]
         for one in made:

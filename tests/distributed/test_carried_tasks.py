@@ -1,4 +1,4 @@
-"""Files travel whole, by relative names; a node with another program is refused."""
+"""Files travel whole, by relative names; few tasks are sent; another program is refused."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pytest
 
 from rg_helpers.distributed import emptied_after, files_made, read_files, write_files
 from rg_helpers.distributed.program import check_same, program
+from rg_helpers.distributed.tasks import AHEAD, WINDOW, _has_room, _Sent
 
 
 def test_files_come_out_as_they_went_in(tmp_path):
@@ -47,6 +48,20 @@ def test_a_folder_is_empty_afterwards_even_if_work_fails(tmp_path):
         work()
     assert tmp_path.is_dir()
     assert not list(tmp_path.iterdir())
+
+
+def test_no_task_is_sent_far_ahead_of_one_that_others_wait_for():
+    def sent(*numbers):
+        return [_Sent(number, None) for number in numbers]
+
+    for in_turn in (False, True):
+        assert _has_room(sent(), 0, 3, in_turn)
+        assert _has_room(sent(*range(AHEAD * 3 - 1)), 5, 3, in_turn)
+        assert not _has_room(sent(*range(AHEAD * 3)), 6, 3, in_turn)
+        assert _has_room(sent(), 70, 0, in_turn), "a task waits where no node is left"
+    assert _has_room(sent(0, 23), WINDOW * 3 - 1, 3, True)
+    assert not _has_room(sent(0, 23), WINDOW * 3, 3, True), "number 0 is slow"
+    assert _has_room(sent(0, 23), 1000, 3, False), "nobody waits for it"
 
 
 def test_another_program_is_refused_and_named():
