@@ -6,8 +6,9 @@ Nothing is fetched unless it is asked for by name, and nothing that is fetched i
 from __future__ import annotations
 
 import urllib.error
+import urllib.parse
 import urllib.request
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from tqdm.auto import tqdm
 
@@ -25,15 +26,23 @@ BLOCK = 2**16
 
 
 def load_word_problems(
-    source: str | Path, *, hub: bool = False, split: str = "test", name: str | None = None
+    source: str | Path,
+    *,
+    hub: bool = False,
+    split: str = "test",
+    name: str | None = None,
+    folder: str | Path = ".",
 ) -> tuple[list[WordProblem], list[BadLine]]:
-    """Return the problems of a path, or with `hub` those of a data set on the Hugging Face hub.
+    """Return the problems of a path, of a public address, or with `hub` of a data set on the hub.
 
-    On the hub `split` and the configuration `name` choose ("main" for openai/gsm8k). Files at a
-    public address are fetched first (`download`). Raises `ValueError` or `OSError` that says what
-    is missing.
+    A file at an address (https://...) is fetched into `folder` first, and taken from there the next
+    time. On the Hugging Face hub `split` and the configuration `name` choose ("main" for
+    openai/gsm8k). Raises `ValueError` or `OSError` that says what is missing.
     """
     if not hub:
+        if str(source).startswith(("http://", "https://")):
+            file = PurePosixPath(urllib.parse.urlsplit(str(source)).path).name
+            source = download(str(source), Path(folder) / (file or "problems.jsonl"))
         return read_word_problems(source)
     try:
         from datasets import load_dataset

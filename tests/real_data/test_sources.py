@@ -31,7 +31,7 @@ class Pages(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self):
         self.asked.append(self.path)
-        known = self.path.endswith(".jsonl")
+        known = self.path.partition("?")[0].endswith(".jsonl")
         body = LINES if known else b"<html>a page about it</html>"
         self.send_response(404 if "absent" in self.path else 200)
         self.end_headers()
@@ -57,8 +57,10 @@ def test_a_file_is_fetched_whole_and_only_once(address, tmp_path):
     assert len(LINES) > sources.BLOCK
     download(f"{address}/train.jsonl", path)
     assert Pages.asked == ["/train.jsonl"]
-    problems, bad = load_word_problems(path)
-    assert (len(problems), bad) == (400, [])
+    for source in (path, f"{address}/train.jsonl?raw=true"):
+        problems, bad = load_word_problems(source, folder=tmp_path / "own")
+        assert (len(problems), bad) == (400, [])
+    assert (tmp_path / "own" / "train.jsonl").read_bytes() == LINES
 
 
 def test_pages_and_absent_addresses_leave_nothing_behind(address, tmp_path):

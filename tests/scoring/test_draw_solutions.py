@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import gc
+import io
 import json
 import weakref
 
 import numpy as np
 import pandas
 import pytest
+import torch
 from score_toys import TOKENIZER, text_rows, tiny_reader, write_lines
 from tiny_models import tiny_model
 
@@ -18,7 +20,7 @@ from rg_helpers.error_prediction.step_numbers import text_numbers
 from rg_helpers.features import graph_features
 from rg_helpers.graphs.methods import draw_graphs
 from rg_helpers.graphs.step_graph import load_graphs
-from rg_helpers.scoring import chunks, draw, solution_file
+from rg_helpers.scoring import chunks, draw, solution_file, stages
 from rg_helpers.scoring.draw import draw_solutions
 from rg_helpers.scoring.fitting import set_aside
 from rg_helpers.scoring.kept import graph_files
@@ -127,8 +129,10 @@ def test_no_more_than_a_chunk_is_held_however_long_the_file(tmp_path, monkeypatc
         return trace
 
     def watched_chunk(*given):
-        gc.collect()
-        held.append(sum(one() is not None for one in made))
+        held.append(0)
+        if len(held) in (1, 2, 10):  # collecting garbage takes long
+            gc.collect()
+            held[-1] = sum(one() is not None for one in made)
         return real_chunk(*given)
 
     monkeypatch.setattr(solution_file, "written_trace", watched_trace)
@@ -205,6 +209,43 @@ def test_what_does_not_fit_is_left_out_and_named(tmp_path, monkeypatch):
     assert "the model takes at most 2048" in found.examples[0].reason
     assert "'long', attention: it takes an estimated" in found.examples[1].reason
     assert len(list(found.graphs("text"))) == 3
+
+
+def test_when_memory_runs_out_smaller_batches_do_the_same_and_are_named(tmp_path, monkeypatch):
+    real, sizes = stages.score_tokens, []
+
+    def hungry(model, traces, **options):
+        sizes.append(len(traces))
+        if len(traces) > 3:
+            raise torch.OutOfMemoryError("out of memory. Tried to allocate 2 GiB")
+        return real(model, traces, **options)
+
+    monkeypatch.setattr(stages, "score_tokens", hungry)
+    found = drawn(tmp_path, probes=False)
+    assert sizes == [10, 5, 2, 2, 2, 2, 2]
+    assert found.drawn["confidence"] == 10
+    assert found.notes == (
+        "memory ran out with 10 solutions in a batch: now at most 5",
+        "memory ran out with 5 solutions in a batch: now at most 2",
+    )
+
+
+def test_the_bar_counts_tokens_to_the_end_and_is_silent_if_asked(tmp_path, monkeypatch):
+    bars = []
+
+    class Watched(draw.tqdm):
+        def __init__(self, *given, **options):
+            super().__init__(*given, **options | {"file": io.StringIO(), "disable": False})
+            bars.append((self, options["disable"]))  # None: silent where nobody looks on
+
+    monkeypatch.setattr(draw, "tqdm", Watched)
+    path = write_lines(tmp_path / "rows.jsonl", [*ROWS[:3], {"nothing": 1}])
+    for progress in (True, False):
+        solutions = read_solutions(path, TOKENIZER)
+        draw_solutions(solutions, MODEL, tmp_path / "out", ("text",), progress=progress)
+    (bar, shown), (_, silent) = bars
+    assert bar.n == bar.total == 3 * sum(len(s.trace) for s in solutions if hasattr(s, "trace"))
+    assert (shown, silent) == (None, True)
 
 
 def test_a_file_without_a_usable_line_says_why(tmp_path):

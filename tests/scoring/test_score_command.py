@@ -9,6 +9,7 @@ import pandas
 import pytest
 import torch
 from score_toys import TOKENIZER, text_rows, tiny_reader, write_lines
+from transformers import dynamic_module_utils
 
 from rg_helpers.course import cli
 from rg_helpers.error_prediction.inputs import prediction_inputs
@@ -62,7 +63,38 @@ def test_without_labels_the_report_is_left_out(tmp_path, reader, capsys):
     path = write_lines(tmp_path / "own.jsonl", rows)
     assert score(path, reader, tmp_path / "out", "--bf16", "--steps", "line") == 0
     assert "no line has a label" in capsys.readouterr().out
+    assert load_safely(str(reader), bfloat16=True)[0].dtype == torch.bfloat16
     assert not (tmp_path / "out" / "predict.json").exists()
+
+
+def test_bad_lines_are_named_the_rest_is_done_and_a_rerun_does_what_is_missing(
+    tmp_path, reader, capsys
+):
+    good = [row | {"note": "kept"} for row in ROWS[:6]]
+    faults = [
+        {"text": "no such column"},
+        good[1] | {"solution": " "},
+        '{"prompt": "Ana has 3.", "solution": "caf\xe9."}'.encode("latin-1"),
+        good[3] | {"solution": "Ana has 3. " * 10_000},
+        good[0],
+    ]
+    path = write_lines(tmp_path / "own.jsonl", [good[0], *faults, good[5]])
+    words = ("--methods", "text", "--no-report")
+    assert score(path, reader, tmp_path / "out", *words) == 1
+    shown = capsys.readouterr()
+    assert "2 solutions scored; worked out in this run: text 2, confidence 2" in shown.out
+    left = [json.loads(line) for line in (tmp_path / "out" / "left_out.jsonl").open()]
+    said = ["columns text", "solution is empty", "not UTF-8", "at most 2048", "stands in line 1"]
+    assert [line["line"] for line in left] == [2, 3, 4, 5, 6]
+    for line, reason in zip(left, said, strict=True):
+        assert reason in line["reason"]
+    path = write_lines(tmp_path / "own.jsonl", [*good, ROWS[6]])
+    assert score(path, reader, tmp_path / "out", *words) == 0
+    shown = capsys.readouterr()
+    assert "7 solutions scored; worked out in this run: text 5, confidence 5" in shown.out
+    assert not (tmp_path / "out" / "left_out.jsonl").read_text()
+    table = pandas.read_parquet(tmp_path / "out" / "baselines.parquet")
+    assert [json.loads(kept).get("note") for kept in table["columns"]] == ["kept"] * 6 + [None]
 
 
 def test_pickles_and_folders_without_tokenizer_are_refused(tmp_path, reader, capsys):
@@ -83,7 +115,7 @@ def test_pickles_and_folders_without_tokenizer_are_refused(tmp_path, reader, cap
     assert not (tmp_path / "out").exists()
 
 
-def test_remote_code_is_not_run_unless_asked(tmp_path, reader, capsys):
+def test_remote_code_is_not_run_unless_asked(tmp_path, reader, capsys, monkeypatch):
     own = tmp_path / "own_code"
     own.mkdir()
     for file in reader.iterdir():
@@ -95,11 +127,17 @@ def test_remote_code_is_not_run_unless_asked(tmp_path, reader, capsys):
         "AutoModelForCausalLM": "code.TheirModel",
     }
     (own / "config.json").write_text(json.dumps(config))
-    (own / "code.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()\n")
+    marks = f"open({str(tmp_path / 'ran')!r}, 'w').close()"
+    (own / "code.py").write_text(f"{marks}\nraise ValueError('their code')\n")
     path = write_lines(tmp_path / "own.jsonl", ROWS[:2])
     assert score(path, own, tmp_path / "out") == 2
     assert "could not be loaded" in capsys.readouterr().err
     assert not (tmp_path / "ran").exists()
+    monkeypatch.setenv("HF_MODULES_CACHE", str(tmp_path / "modules"))
+    monkeypatch.setattr(dynamic_module_utils, "HF_MODULES_CACHE", str(tmp_path / "modules"))
+    assert score(path, own, tmp_path / "out", "--trust-remote-code") == 2
+    assert "their code" in capsys.readouterr().err
+    assert (tmp_path / "ran").exists(), "asked for by name, it runs"
 
 
 def test_unknown_methods_and_too_little_memory(tmp_path, reader, capsys):
