@@ -5,8 +5,9 @@
 A model of the course's shape with random weights reads reference solutions of generated problems
 and draws their attention and text graphs, as `rgh score` does: graphs, features, baselines and
 steps are written chunk by chunk. Each file is scored in a fresh process after a small one to warm
-up; what counts is the peak of resident memory beyond what was held before. A second figure does the
-same with the whole file in one chunk, which is what a program does that reads its file at once.
+up; what counts is the peak of resident memory beyond what was held before. Both files are several
+chunks long, as `rgh score` cuts them. A second figure, of fewer repeats, does the same with the
+whole file in one chunk, which is what a program does that reads its file at once.
 Writes data/results/bench_score_memory.json and its claim; `--quick` only prints.
 """
 
@@ -17,6 +18,8 @@ import json
 import os
 import sys
 import tempfile
+import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -34,9 +37,9 @@ from rg_helpers.scoring.solution_file import read_solutions
 from rg_helpers.tokenizer import build_tokenizer
 
 SEED = 0
-SOLUTIONS = 1024
+SOLUTIONS = 256
 TIMES = 4
-REPEATS = 3
+REPEATS = {"chunks": 3, "at_once": 1}
 WARM_UP = 16
 OPERATIONS = 4
 MEMORY = 4.0  # GiB, the bound that batches keep
@@ -73,12 +76,12 @@ def peak_of_file(count: int, way: str) -> dict[str, int]:
         return {"bytes": peak_extra_bytes(lambda: score("out", path), "cpu")}
 
 
-def measure_growth(solutions: int, repeats: int, ways: tuple[str, ...]) -> dict:
+def measure_growth(solutions: int, repeats: Mapping[str, int]) -> dict:
     """Return, a way, the peaks of both files and their ratio, each repeat in fresh processes."""
     found = {}
-    for way in ways:
+    for way, times in repeats.items():
         peaks: dict[int, list[int]] = {solutions: [], TIMES * solutions: []}
-        for _ in range(repeats):
+        for _ in range(times):
             for count, values in peaks.items():
                 child = json_of_child(Path(__file__), ["--child", str(count), way])
                 values.append(child["bytes"])
@@ -105,7 +108,9 @@ def show(way: str, row: dict, solutions: int) -> str:
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--solutions", type=int, help=f"n (default {SOLUTIONS})")
-    parser.add_argument("--repeats", type=int, help=f"processes a file (default {REPEATS})")
+    parser.add_argument(
+        "--repeats", type=int, help=f"processes a file, for chunks (default {REPEATS['chunks']})"
+    )
     parser.add_argument("--quick", action="store_true", help="n = 48, once, print only")
     parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
@@ -114,8 +119,11 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     load = os.getloadavg()
     solutions = options.solutions or (48 if options.quick else SOLUTIONS)
-    repeats = options.repeats or (1 if options.quick else REPEATS)
-    rows = measure_growth(solutions, repeats, ("chunks",) if options.quick else tuple(WAYS))
+    repeats = {"chunks": 1} if options.quick else dict(REPEATS)
+    if options.repeats:
+        repeats["chunks"] = options.repeats
+    started = time.perf_counter()
+    rows = measure_growth(solutions, repeats)
     for way, row in rows.items():
         print(show(way, row, solutions))
     if options.quick:
@@ -127,6 +135,7 @@ def main(arguments: list[str] | None = None) -> int:
         "chunk_solutions": WAYS["chunks"],
         "memory_bound_gib": MEMORY,
         "load_average_before": load[0],
+        "seconds": time.perf_counter() - started,
         **rows,
     }
     path = write_json(repository() / "data" / "results" / "bench_score_memory.json", result)
