@@ -68,3 +68,11 @@ def source_text(notebook: nbformat.NotebookNode) -> str:
             for cell in notebook.cells
         ]
     )
+
+
+def is_widget_view(output: nbformat.NotebookNode) -> bool:
+    """Say whether an output is a widget with no picture or page to show in its stead."""
+    kinds = set(output.get("data", {}))
+    return any("widget-view" in kind for kind in kinds) and all(
+        "widget-view" in kind or kind == "text/plain" for kind in kinds
+    )

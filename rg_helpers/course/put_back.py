@@ -18,8 +18,13 @@ import nbformat
 
 from rg_helpers.artefacts import write_text
 from rg_helpers.course.folders import repository
-from rg_helpers.course.notebook_files import MEASURED, find_notebooks, read_notebook, source_text
-from rg_helpers.course.notebook_html import is_widget_view
+from rg_helpers.course.notebook_files import (
+    MEASURED,
+    find_notebooks,
+    is_widget_view,
+    read_notebook,
+    source_text,
+)
 from rg_helpers.course.parameters import notebook_parameters
 from rg_helpers.course.planning import plan_runs
 from rg_helpers.course.sidecar import Sidecar, read_sidecar

@@ -1,23 +1,28 @@
-"""One HTML index of all executed notebooks and claims, made from the files that lie there."""
+"""The gallery of all executed notebooks, claims, terms and works, made from what lies there."""
 
 from __future__ import annotations
 
 import datetime
 import html
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote
 
 from tqdm.auto import tqdm
 
 from rg_helpers.artefacts import sha256_of, write_text
-from rg_helpers.course.claims import Claim, check_claims, read_claims
+from rg_helpers.course.claims import check_claims, read_claims
 from rg_helpers.course.folders import notebooks_folder, repository
+from rg_helpers.course.gallery.claims_page import claims_page
+from rg_helpers.course.gallery.cover import Chapter, cover, notebook_picture, teaser
+from rg_helpers.course.gallery.frame import BOOK, page
+from rg_helpers.course.gallery.glossary import Term, glossary_page, notebook_link, read_glossary
+from rg_helpers.course.gallery.linking import link_prose
+from rg_helpers.course.gallery.notebook_body import notebook_body
+from rg_helpers.course.gallery.references import by_arxiv, read_references, references_page
+from rg_helpers.course.gallery.runs_page import runs_page
 from rg_helpers.course.notebook_files import notebook_title
-from rg_helpers.course.notebook_html import notebook_page, page
 from rg_helpers.course.profiles import PROFILES
-from rg_helpers.course.runner import describe_error, short_error
 from rg_helpers.course.sidecar import (
     FINISHED,
     Sidecar,
@@ -29,11 +34,13 @@ from rg_helpers.course.sidecar import (
 
 FAILED_SUFFIX = ".failed"
 NOT_RUN = "not run"
+COMMITTED = "committed"  # in the place of a profile: the notebooks as they were committed
+READ_FIRST = ("cpu", "gpu", "hub", "smoke")  # whose runs are the chapters
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A row of the report: a run found on disk, or a notebook that has none."""
+    """A run found on disk, a notebook that has none, or a notebook as committed."""
 
     profile: str
     name: str
@@ -48,29 +55,69 @@ class Entry:
         return None if self.notebook is None else f"{self.profile}/{self.name}.html"
 
 
-def write_report(runs: str | Path) -> Path:
-    """Write `runs`/report/index.html and one page a notebook; return the index's path.
+def write_report(runs: str | Path, committed: bool = False) -> Path:
+    """Write the site `runs`/report/ and return its index.html.
 
-    Raises `FileNotFoundError` when nothing was ever run there.
+    The chapters are the runs of the cpu profile, or of the next one that was run; with `committed`
+    they are the notebooks as they lie in the repository, and nothing has to have been run. Raises
+    `FileNotFoundError` when there is nothing to show.
     """
     runs = Path(runs)
-    entries = collect_entries(runs)
+    entries = committed_entries() if committed else collect_entries(runs)
     if all(entry.status == NOT_RUN for entry in entries):
-        raise FileNotFoundError(f"no runs in {runs}: execute notebooks first with `rgh run`")
+        raise FileNotFoundError(
+            f"no runs in {runs}: execute notebooks first with `rgh run`, or show them as they were "
+            "committed with `rgh report --committed`"
+        )
     folder = runs / "report"
-    for entry in tqdm(entries, desc="report", unit="notebook", disable=None):
-        if entry.page is not None:
-            write_text(folder / entry.page, notebook_page(entry.notebook, entry.title))
+    chapters = _chapters(entries)
+    pages = {entry.name[:2]: entry.page for entry in chapters if entry.page}
+    terms, works = read_glossary(), read_references()
+    cited = _write_notebooks(folder, entries, terms, chapters)
     claims = list(read_claims().values())
-    body = "\n".join(
-        [
-            "<h1>Reasoning graphs: the course as it was run</h1>",
-            f"<p>Written {datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC.</p>",
-            *(_profile_section(name, entries) for name in PROFILES),
-            _claims_section(claims),
-        ]
-    )
-    return write_text(folder / "index.html", page("Reasoning graphs: runs", body))
+    broken = {problem.id: problem.problem for problem in check_claims(claims)}
+    written = f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC"
+    missed = sum(claim.target_met() is False for claim in claims)
+    facts = [
+        (str(len(chapters)), "chapters"),
+        (str(len(claims)), f"claims, {missed} of which miss their target"),
+        (str(len(terms)), "terms"),
+        (str(len(works)), "works cited"),
+    ]
+    minutes = sum(entry.record.seconds for entry in chapters if entry.record) / 60
+    if minutes:
+        facts.insert(1, (f"{minutes:.1f}", f"minutes of runs, profile {chapters[0].profile}"))
+    figures = repository() / "data" / "figures"
+    bodies = {
+        "index.html": (BOOK, cover([_chapter(entry) for entry in chapters], facts, figures)),
+        "claims.html": ("Claims", claims_page(claims, broken)),
+        "glossary.html": ("Glossary", glossary_page(terms, works, pages)),
+        "references.html": (
+            "References",
+            references_page(
+                list(works.values()),
+                {
+                    key: [notebook_link(name, pages) for name in names]
+                    for key, names in cited.items()
+                },
+            ),
+        ),
+        "runs.html": ("Runs", runs_page([] if committed else entries, written)),
+    }
+    for file, (title, body) in bodies.items():
+        write_text(folder / file, page(title, body, here=file))
+    kept = {folder / file for file in bodies} | {folder / e.page for e in entries if e.page}
+    for path in set(folder.rglob("*.html")) - kept:
+        path.unlink()  # of a run that is no longer there
+    return folder / "index.html"
+
+
+def committed_entries() -> list[Entry]:
+    """Return an entry for every notebook of the repository, outputs as committed."""
+    return [
+        Entry(COMMITTED, path.stem, notebook_title(path), COMMITTED, path, None)
+        for path in sorted(notebooks_folder().glob("*.ipynb"))
+    ]
 
 
 def collect_entries(runs: Path) -> list[Entry]:
@@ -114,69 +161,69 @@ def _entry(folder: Path, name: str, package_hash: str, data_hash: str) -> Entry:
     return Entry(folder.name, name, title, status, shown, record)
 
 
-def _profile_section(profile: str, entries: Sequence[Entry]) -> str:
-    mine = [entry for entry in entries if entry.profile == profile]
-    if not mine:
+def _chapters(entries: Sequence[Entry]) -> list[Entry]:
+    """Return the entries that make up the book: one profile's, without runs of other parameters."""
+    for profile in (COMMITTED, *READ_FIRST):
+        mine = [e for e in entries if e.profile == profile and "@" not in e.name]
+        if any(entry.page for entry in mine):
+            return mine
+    return [entry for entry in entries if "@" not in entry.name]
+
+
+def _write_notebooks(
+    folder: Path, entries: Sequence[Entry], terms: Sequence[Term], chapters: Sequence[Entry]
+) -> dict[str, list[str]]:
+    """Write the notebooks' pages; return which chapters (by number) cite each work, by its key."""
+    works = by_arxiv(read_references())
+    cited: dict[str, list[str]] = {}
+    shown = [entry for entry in entries if entry.page]
+    for entry in tqdm(shown, desc="report", unit="notebook", disable=None):
+        siblings = {e.name[:2]: f"{e.name}.html" for e in shown if e.profile == entry.profile}
+        siblings.pop(entry.name[:2], None)
+        body, contents = notebook_body(entry.notebook)
+        body, keys = link_prose(body, terms=terms, works=works, notebooks=siblings)
+        if entry in chapters:
+            for key in keys:
+                cited.setdefault(key, []).append(entry.name[:2])
+        fault = ""
+        if not entry.status.startswith((FINISHED, COMMITTED)):
+            fault = f'<p class="failed">This run is not whole: {html.escape(entry.status)}</p>\n'
+        turn = _turn(entry, [e for e in chapters if e.page])
+        text = page(entry.title, fault + body + turn, root="../", contents=contents)
+        write_text(folder / entry.page, text)
+    return cited
+
+
+def _turn(entry: Entry, chapters: Sequence[Entry]) -> str:
+    """Return the links to the chapters before and after."""
+    if entry not in chapters:
         return ""
-    rows = []
-    for entry in mine:
-        record = entry.record
-        name = html.escape(entry.name)
-        if entry.page is not None:
-            name = f'<a href="{quote(entry.page)}">{name}</a>'
-        mark = ' class="failed"' if not entry.status.startswith(FINISHED) else ""
-        state = f"<span{mark}>{html.escape(entry.status)}</span>"
-        if record is not None and record.status != FINISHED:
-            text = f"{describe_error(record)}\n\n{short_error(record)}"
-            state += f"<details><summary>why</summary><pre>{html.escape(text)}</pre></details>"
-        rows.append(
-            [
-                name,
-                html.escape(entry.title),
-                state,
-                f"{record.seconds / 60:.2f}" if record else "",
-                f"{record.peak_memory_gib:.2f}" if record else "",
-                record.started[:16].replace("T", " ") if record else "",
-            ]
-        )
-    minutes = sum(entry.record.seconds for entry in mine if entry.record) / 60
-    heading = f"<h2>Profile {profile}</h2><p>{html.escape(PROFILES[profile].purpose)}; "
-    return f"{heading}{minutes:.1f} notebook minutes.</p>" + _table(
-        ["notebook", "title", "status", "minutes", "GiB", "started (UTC)"], rows, {3, 4}
+    place = list(chapters).index(entry)
+    links = []
+    for at, arrow in ((place - 1, "← {}"), (place + 1, "{} →")):
+        if 0 <= at < len(chapters):
+            title = arrow.format(html.escape(chapters[at].title))
+            links.append(f'<a href="{chapters[at].name}.html">{title}</a>')
+    return f'<nav class="turn" aria-label="Chapters before and after">{"".join(links)}</nav>'
+
+
+def _chapter(entry: Entry) -> Chapter:
+    source = entry.notebook or notebooks_folder() / f"{entry.name}.ipynb"
+    facts = [f"profile {entry.profile}" if entry.profile in PROFILES else "as committed"]
+    if entry.record:
+        facts = [
+            f"{entry.record.seconds / 60:.1f} minutes",
+            f"{entry.record.peak_memory_gib:.1f} GiB",
+            *facts,
+        ]
+    whole = entry.status.startswith((FINISHED, COMMITTED))
+    if whole and entry.status not in (FINISHED, COMMITTED):
+        facts.append(entry.status.removeprefix(f"{FINISHED}, "))
+    return Chapter(
+        title=entry.title,
+        page=entry.page,
+        teaser=teaser(source) if source.is_file() else "",
+        facts=" · ".join(facts),
+        fault="" if whole else entry.status,
+        picture=notebook_picture(entry.notebook) if entry.notebook else None,
     )
-
-
-def _claims_section(claims: Sequence[Claim]) -> str:
-    if not claims:
-        return "<h2>Claims</h2><p>None yet.</p>"
-    broken = {problem.id: problem.problem for problem in check_claims(claims)}
-    rows = []
-    for claim in claims:
-        bounded = claim.low is not None and claim.high is not None
-        met = {None: "", True: "met", False: '<span class="failed">missed</span>'}
-        rows.append(
-            [
-                html.escape(claim.id),
-                html.escape(claim.statement),
-                f"{claim.value:.4g}" + (f" [{claim.low:.4g}, {claim.high:.4g}]" if bounded else ""),
-                html.escape(f"{claim.n or ''} {claim.unit}".strip()),
-                f"{html.escape(claim.target or '')} {met[claim.target_met()]}",
-                html.escape(f"{claim.profile or ''} {claim.date}".strip()),
-                html.escape(broken.get(claim.id, "agrees")),
-            ]
-        )
-    header = ["claim", "statement", "value [95 %]", "n", "target", "measured", "source"]
-    return "<h2>Claims</h2>" + _table(header, rows, {2})
-
-
-def _table(header: Iterable[str], rows: Iterable[Sequence[str]], numbers: set[int]) -> str:
-    """Return an HTML table; cells are HTML already, those in columns `numbers` align right."""
-    head = "".join(f"<th>{cell}</th>" for cell in header)
-    lines = []
-    for row in rows:
-        cells = (
-            f'<td class="number">{cell}</td>' if column in numbers else f"<td>{cell}</td>"
-            for column, cell in enumerate(row)
-        )
-        lines.append(f"<tr>{''.join(cells)}</tr>")
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>"

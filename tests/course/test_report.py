@@ -10,7 +10,8 @@ import pytest
 
 from rg_helpers.course import cli
 from rg_helpers.course.claims import Claim, write_claims
-from rg_helpers.course.notebook_html import draw_formulas
+from rg_helpers.course.gallery.formulas import draw_formulas
+from rg_helpers.course.gallery.links import broken_links
 
 PIXEL = (
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5E"
@@ -22,8 +23,8 @@ def _picture():
     return nbformat.v4.new_output("display_data", data={"image/png": PIXEL, "text/plain": "pic"})
 
 
-def _index(checkout) -> str:
-    return html.unescape((checkout / "runs" / "report" / "index.html").read_text())
+def _page(checkout, name: str) -> str:
+    return html.unescape((checkout / "runs" / "report" / name).read_text())
 
 
 def test_every_state_of_a_run_is_shown_as_what_it_is(checkout, add_notebook, fake_run, capsys):
@@ -46,13 +47,17 @@ def test_every_state_of_a_run_is_shown_as_what_it_is(checkout, add_notebook, fak
 
     assert cli.main(["report"]) == 0
     assert str(checkout / "runs" / "report" / "index.html") in capsys.readouterr().out
-    index = _index(checkout)
-    rows = {name: row for row in re.findall(r"<tr>.*?</tr>", index, re.DOTALL)
+    index = _page(checkout, "index.html")
+    assert '<a href="cpu/00_whole.html">Title of 00_whole</a>' in index
+    assert 'class="failed">not run' in index
+    assert "Title of 05_absent" in index
+    runs = _page(checkout, "runs.html")
+    rows = {name: row for row in re.findall(r"<tr>.*?</tr>", runs, re.DOTALL)
             for name in re.findall(r"0\d_\w+", row)[:1]}  # fmt: skip
-    cpu = index[index.index("Profile cpu") :]
+    cpu = runs[runs.index("Profile cpu") :]
     assert '<a href="cpu/00_whole.html">' in cpu
     assert "cell [4]: KeyError: 'x' & y" in rows["01_failed"]
-    assert "\x1b" not in index
+    assert "\x1b" not in runs
     assert '<a href="cpu/01_failed.html">' in rows["01_failed"]
     assert "damaged" in rows["02_damaged"]
     assert "href" not in rows["02_damaged"]
@@ -61,11 +66,78 @@ def test_every_state_of_a_run_is_shown_as_what_it_is(checkout, add_notebook, fak
     assert "not run" in rows["05_absent"]
     assert "1.50" in rows["03_changed"]  # minutes
     assert "1.25" in rows["03_changed"]  # GiB
-    assert "base.accuracy.program.easy" in index
-    assert "missed" in index
-    assert "&lt;Easy&gt;" in (checkout / "runs" / "report" / "index.html").read_text()
-    for href in re.findall(r'href="([^"#]+)"', index):
-        assert (checkout / "runs" / "report" / href).is_file(), href
+    claims = (checkout / "runs" / "report" / "claims.html").read_text()
+    assert claims.index("Targets missed") < claims.index("base.accuracy.program.easy")
+    assert claims.count('<span class="missed">missed</span>') == 2  # above and in its group
+    assert "&lt;Easy&gt;" in claims
+    failed = _page(checkout, "cpu/01_failed.html")
+    assert "This run is not whole: failed" in failed
+
+
+def _with_a_figure(add_notebook, name: str):
+    """A notebook as it is committed: prose, an output, a figure with its text."""
+    path = add_notebook(name, "print('<b>')")
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells[0].source += (
+        "\n\n<!-- measured -->**Measured**: 1 min<!-- /measured -->\n\n## The first part\n\n"
+        "A gold graph, see notebook 01 and arXiv 1902.10186.\n\n## The first part\n\n$x$"
+    )
+    picture = _picture()
+    picture.metadata = {"image/png": {"alt": "a single dot"}}
+    notebook.cells[-1].outputs = [picture]
+    nbformat.write(notebook, path)
+
+
+def test_the_committed_course_is_a_whole_book(checkout, add_notebook, capsys):
+    for name in ("00_a", "01_b", "02_c"):
+        _with_a_figure(add_notebook, name)
+    assert cli.main(["report", "--committed"]) == 0
+    site = checkout / "runs" / "report"
+    assert broken_links(site) == []
+    assert {path.relative_to(site).as_posix() for path in site.rglob("*.html")} == {
+        *("index.html", "claims.html", "glossary.html", "references.html", "runs.html"),
+        *(f"committed/{name}.html" for name in ("00_a", "01_b", "02_c")),
+    }
+    shown = (site / "committed" / "00_a.html").read_text()
+    assert '<a href="01_b.html">notebook 01</a>' in shown
+    assert '<a class="term" href="../glossary.html#gold-graph"' in shown
+    assert '<a href="../references.html#jain2019">1902.10186</a>' in shown
+    assert "<strong>Measured</strong>: 1 min" in shown
+    assert '<a href="#the-first-part-2">' in shown
+    assert '<a href="01_b.html">Title of 01_b →</a></nav>' in shown
+    between = (site / "committed" / "01_b.html").read_text()
+    assert '<a href="00_a.html">← Title of 00_a</a><a href="02_c.html">' in between
+    assert '<a href="02_c.html">notebook 01' not in between
+    references = (site / "references.html").read_text()
+    jain = references[references.index('id="jain2019"') :].split("</li>")[0]
+    assert 'Cited in <a href="committed/00_a.html">notebook 00</a>' in jain
+    index = (site / "index.html").read_text()
+    assert 'alt="a single dot"' in index
+    assert "What it is about." in index
+
+
+def test_pages_of_runs_that_are_gone_are_gone(checkout, add_notebook, fake_run):
+    add_notebook("00_a", "x = 1")
+    fake_run("00_a")
+    fake_run("00_a", profile="smoke")
+    assert cli.main(["report"]) == 0
+    site = checkout / "runs" / "report"
+    assert (site / "smoke" / "00_a.html").is_file()
+    for path in (checkout / "runs" / "smoke").glob("00_a.*"):
+        path.unlink()
+    assert cli.main(["report"]) == 0
+    assert not (site / "smoke" / "00_a.html").exists()
+    assert (site / "cpu" / "00_a.html").is_file()
+
+
+def test_a_link_that_leads_nowhere_fails_the_command(checkout, add_notebook, capsys):
+    path = add_notebook("00_a", "x = 1")
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells[0].source += "\n\n[gone](gone.html)"
+    nbformat.write(notebook, path)
+    assert cli.main(["report", "--committed"]) == 1
+    assert "committed/00_a.html: gone.html leads nowhere" in capsys.readouterr().err
+    assert (checkout / "runs" / "report" / "index.html").is_file()  # written all the same
 
 
 def test_pages_load_nothing_from_elsewhere(checkout, add_notebook, fake_run):
