@@ -7,6 +7,7 @@ import os
 import random
 import warnings
 
+from rg_helpers.course.installed import check_installed
 from rg_helpers.course.profiles import active
 from rg_helpers.course.profiles import profile as profile_named
 
@@ -16,8 +17,10 @@ def start(profile: str, seed: int) -> str:
 
     Seeds `random`, NumPy and torch; sets the course's figure style; silences what transformers
     and its downloads print. Where OMP_NUM_THREADS is not set, a profile that fixes the number of
-    threads sets torch's. Raises `ValueError` for an unknown profile or a seed below zero.
+    threads sets torch's. Raises `ValueError` for an unknown profile or a seed below zero, and
+    `RuntimeError` with the cure where the installed packages are not those the course needs.
     """
+    check_installed()
     chosen = profile_named(active(profile))
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
         raise ValueError(f"SEED = {seed!r}: expected a whole number from 0 to 2**32 - 1")
