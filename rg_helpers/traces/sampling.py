@@ -62,7 +62,7 @@ def sample_traces(
     Raises `ValueError` for impossible arguments or prompts longer than the model's positions, and
     `RuntimeError` for an engine that is not installed or cannot serve the model.
     """
-    _check(samples, temperature, batch_size, tokenizer)
+    check_sampling(samples, temperature, tokenizer, batch_size)
     numbered = [(problem, sample) for problem in problems for sample in range(samples)]
     if not numbered:
         return []
@@ -90,9 +90,10 @@ def sample_traces(
     ]
 
 
-def _check(
-    samples: int, temperature: float, batch_size: int, tokenizer: PreTrainedTokenizerFast
+def check_sampling(
+    samples: int, temperature: float, tokenizer: PreTrainedTokenizerFast, batch_size: int = 1
 ) -> None:
+    """Raise `ValueError` for impossible numbers and for a tokenizer without EOS."""
     if samples < 1 or batch_size < 1 or not 0 <= temperature < float("inf"):
         raise ValueError(
             f"samples={samples}, batch_size={batch_size}, temperature={temperature}: expected at "
@@ -152,7 +153,7 @@ def _trace(
     written = request.written
     finished = bool(written) and written[-1] in ends
     start = _prompt_text(problem)
-    text = _decode(tokenizer, request.prompt_ids, written[: len(written) - finished], start)
+    text = decode_written(tokenizer, request.prompt_ids, written[: len(written) - finished], start)
     blank = text[: len(text) - len(text.lstrip())]
     trace = trace_from_text(
         tokenizer,
@@ -180,7 +181,7 @@ def _trace(
     return replace(trace, token_ids=token_ids, extra=extra)
 
 
-def _decode(
+def decode_written(
     tokenizer: PreTrainedTokenizerFast, prompt_ids: list[int], body: list[int], start: str
 ) -> str:
     """Decode what was written, keeping the blank that many decoders strip from a text's start."""

@@ -8,6 +8,10 @@ that says how it was made and what it holds.
 
 --engine says what writes the solutions: transformers' continuous batching, `generate` on batches,
 or vLLM (optional). The first two write the same text under a seed.
+
+--prompts FILE.jsonl takes your own prompts (columns prompt, problem, question, or chat messages;
+all columns are kept) and writes lines that `rgh score` reads. Exit code 1 there: some lines were
+left out, the reasons are printed, the rest is done.
 """
 
 from __future__ import annotations
@@ -17,7 +21,7 @@ import shutil
 from collections import Counter
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rg_helpers.accuracy import EASY_OPERATIONS, HARDEST
 from rg_helpers.artefacts import provenance, read_json, sha256_of, write_json
@@ -29,8 +33,15 @@ from rg_helpers.error_prediction.sampling_temperature import TemperatureChoice
 from rg_helpers.error_prediction.trace_set import TraceSet
 from rg_helpers.language_model import COURSE, load_model
 from rg_helpers.problems import FAMILIES
+from rg_helpers.scoring.own_prompts import read_prompts, solve_file, write_rows
 from rg_helpers.traces.engines import AUTO, ENGINES, open_engine, resolved_engine
+from rg_helpers.traces.sampling import LONGEST_SOLUTION
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+EXIT_LEFT_OUT = 1
+OWN_SOURCE = "rg_helpers.scoring.own_prompts"
 EASIER = 1  # operations below the end of the test range at which the default sizes start
 SOURCE = "rg_helpers.error_prediction.collect"  # with all it imports: problems, checker, sampling
 
@@ -38,6 +49,7 @@ SOURCE = "rg_helpers.error_prediction.collect"  # with all it imports: problems,
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `rgh traces`."""
     parser.add_argument("--model", default=COURSE, help="course, a local folder or a hub id")
+    parser.add_argument("--prompts", type=Path, help="JSONL file of your own prompts")
     parser.add_argument("--families", nargs="+", default=list(FAMILIES), choices=FAMILIES)
     parser.add_argument("--problems", type=int, default=250, help="problems a family")
     parser.add_argument("--samples", type=int, default=4, help="solutions a problem")
@@ -74,6 +86,8 @@ def run(arguments: argparse.Namespace) -> int:
     plans = [_plan(family, arguments) for family in dict.fromkeys(arguments.families)]
     model, tokenizer = load_model(arguments.model, device=arguments.device)
     engine_name = resolved_engine(arguments.engine, arguments.device)
+    if arguments.prompts is not None:
+        return _own_prompts(arguments, out, model, tokenizer, engine_name)
     key = key_of(
         plans=[asdict(plan) for plan in plans],
         model=model_hash(model),
@@ -127,6 +141,74 @@ def run(arguments: argparse.Namespace) -> int:
         shutil.rmtree(left, ignore_errors=True)
     print(f"written: {out} ({len(collected)} traces) and {record_path.name}")
     return 0
+
+
+def _own_prompts(
+    arguments: argparse.Namespace,
+    out: Path,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    engine_name: str,
+) -> int:
+    """Write solutions to the prompts of a file; prints which of its lines were left out."""
+    if arguments.temperature is None:
+        raise ValueError(
+            "--prompts has no problems to choose a temperature on: give --temperature (0 with "
+            "--samples 1 for greedy decoding)"
+        )
+    sampling = {
+        "samples": arguments.samples,
+        "temperature": arguments.temperature,
+        "max_new_tokens": arguments.max_new_tokens or LONGEST_SOLUTION,
+        "seed": arguments.seed,
+    }
+    prompts, bad = read_prompts(arguments.prompts, model, tokenizer, sampling["max_new_tokens"])
+    for line in bad:
+        print(f"left out: {line}")
+    if not prompts:
+        raise ValueError(f"{arguments.prompts}: no line holds a prompt that could be solved")
+    key = key_of(
+        prompts=[prompt.row for prompt in prompts],
+        sampling=sampling,
+        model=model_hash(model),
+        engine=engine_name,
+        vocabulary=sha256_of(tokenizer.backend_tokenizer.to_str()),
+        source=source_hash(OWN_SOURCE),
+    )
+    record_path = out.with_suffix(".json")
+    if out.exists():
+        if _made_with(record_path) != key:
+            raise ValueError(
+                f"{out} exists and was made with other settings, another model or another version: "
+                "give another --out, or delete it"
+            )
+        print(f"already there: {out}")
+        return EXIT_LEFT_OUT if bad else 0
+    engine = open_engine(engine_name, model, tokenizer, arguments.batch_size)
+    parts = out.with_name(f".{out.name}.{key[:12]}.parts")
+    rows = list(solve_file(model, tokenizer, prompts, engine, parts, **sampling))
+    command = f"rgh traces --prompts {arguments.prompts.name} --model {arguments.model}"
+    command += f" --samples {arguments.samples} --temperature {arguments.temperature:g}"
+    command += f" --max-new-tokens {sampling['max_new_tokens']} --engine {engine_name}"
+    write_json(
+        record_path,
+        {
+            "what": "solutions of own prompts",
+            "key": key,
+            "model": str(arguments.model),
+            "engine": engine_name,
+            "provenance": provenance(f"{command} --seed {arguments.seed}", arguments.seed),
+            "prompts": len(prompts),
+            "left_out": [vars(line) for line in bad],
+            "finished": sum(row["finished"] for row in rows),
+        },
+    )
+    write_rows(out, rows)
+    for left in out.parent.glob(f".{out.name}.*.parts"):
+        shutil.rmtree(left, ignore_errors=True)
+    print(f"written: {out} ({len(rows)} solutions of {len(prompts)} prompts)")
+    print(f"  next: rgh score {out} --model {arguments.model} --out FOLDER")
+    return EXIT_LEFT_OUT if bad else 0
 
 
 def _plan(family: str, arguments: argparse.Namespace) -> Sampling:
