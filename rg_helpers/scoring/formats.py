@@ -194,16 +194,27 @@ def _is_judged(found: Any) -> bool:
 
 
 def _messages(found: Sequence[Any], column: str) -> Messages:
+    messages = []
     for number, message in enumerate(found):
-        texts = isinstance(message, Mapping) and [message.get("role"), message.get("content")]
-        if not texts or not all(isinstance(text, str) for text in texts):
+        given = message if isinstance(message, Mapping) else {}
+        texts = {"role": given.get("role"), "content": _joined(given.get("content"))}
+        if not all(isinstance(text, str) for text in texts.values()):
             raise ValueError(
                 f"message {number} of {column} is {str(message)[:60]!r}: expected an object with "
                 "role and content, both text"
             )
-    if not found:
+        messages.append(texts)
+    if not messages:
         raise ValueError(f"the column {column} holds no message")
-    return tuple({"role": m["role"], "content": m["content"]} for m in found)
+    return tuple(messages)
+
+
+def _joined(content: Any) -> Any:
+    """Return a content of text parts, as chat servers take it, as one text; any other as it is."""
+    if not isinstance(content, list) or not all(isinstance(part, Mapping) for part in content):
+        return content
+    texts = [part.get("text") if part.get("type") == "text" else None for part in content]
+    return "".join(texts) if texts and all(isinstance(text, str) for text in texts) else content
 
 
 def _only_reply(messages: Messages, column: str) -> str:

@@ -90,7 +90,9 @@ def test_chat_messages_go_through_the_models_template(tmp_path):
         {"role": "assistant", "content": "Ana has 3.\nThe answer is 3."},
     ]
     pair = {"prompt": messages[:2], "completion": messages[2:], "id": 7}
-    good, bad = read(tmp_path, [{"messages": messages}, pair], tokenizer=tokenizer)
+    parts = [m | {"content": [{"type": "text", "text": m["content"]}]} for m in messages]
+    rows = [{"messages": messages}, pair, {"conversation": parts, "id": 8}]
+    good, bad = read(tmp_path, rows, tokenizer=tokenizer)
     assert not bad
     trace = good[0].trace
     assert trace.prompt == "<|system|>\nBe brief.\n<|user|>\nAna has 3 pens. How many has Ana?\n" \
@@ -100,13 +102,15 @@ def test_chat_messages_go_through_the_models_template(tmp_path):
     assert trace.kinds == ("premise", "premise", "question", "step", "answer")
     ids = tokenizer(trace.prompt + trace.solution).input_ids
     assert list(trace.token_ids) == [*ids, tokenizer.eos_token_id]
-    assert good[1].trace.token_ids == trace.token_ids
+    assert good[1].trace.token_ids == good[2].trace.token_ids == trace.token_ids
     _, bad = read(tmp_path, [{"messages": messages}])
     assert "no chat template" in bad[0].reason
-    _, bad = read(tmp_path, [{"messages": messages[:2]}, {"messages": ["hello"]}],
-                  tokenizer=tokenizer)  # fmt: skip
+    picture = [messages[0], {"role": "user", "content": [{"type": "image_url"}]}, messages[2]]
+    rows = [{"messages": messages[:2]}, {"messages": ["hello"]}, {"messages": picture}]
+    _, bad = read(tmp_path, rows, tokenizer=tokenizer)
     assert "role 'user'" in bad[0].reason
-    assert "role and content" in bad[1].reason
+    assert "message 0 of messages is 'hello'" in bad[1].reason
+    assert "message 1 of messages" in bad[2].reason
 
 
 def test_stored_traces_keep_their_tokens_unless_they_are_anothers(tmp_path):
