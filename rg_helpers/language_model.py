@@ -20,6 +20,8 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
+from rg_helpers.adapters import adapter_base, adapter_folder, add_adapter, is_adapter_folder
+from rg_helpers.quantised import check_quantised_place, quantised_options
 from rg_helpers.tokenizer import build_tokenizer
 
 COURSE = "course"
@@ -71,14 +73,25 @@ def load_model(
     dtype: torch.dtype | str = torch.float32,
     device: str | torch.device = "cpu",
     trust_remote_code: bool = False,
+    *,
+    bits: int | None = None,
+    adapter: str | Path | None = None,
     **options: Any,
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
     """Load a causal language model and its tokenizer, in evaluation mode.
 
-    `name` is "course" (the checkpoint in this repository), a local folder, or a hub id. Weights
-    are read as safetensors only. Raises `FileNotFoundError` when a checkpoint is missing and
-    `ValueError` when the model is no causal language model or has no fast tokenizer.
+    `name` is "course" (the checkpoint in this repository), a local folder, or a hub id; or the
+    folder of a LoRA adapter, which names the model it belongs to. Weights are read as safetensors
+    only. `bits` 4 or 8 rounds them while loading (see `quantised`). `adapter` is the folder or hub
+    id of a LoRA adapter for `name`: its matrices are added to the weights, or stand beside them
+    where those are quantised; its tokenizer, if it has one, is taken. Raises `FileNotFoundError`
+    when a checkpoint is missing, `ValueError` when the model is no causal language model or has no
+    fast tokenizer, and `RuntimeError` where `bits` or an adapter lack a package or a GPU.
     """
+    quantised = {} if bits is None else quantised_options(bits, dtype, device)
+    if adapter is None and is_adapter_folder(Path(name).expanduser()):
+        adapter, name = name, adapter_base(adapter_folder(name))
+    beside = None if adapter is None else adapter_folder(adapter)
     is_course = str(name) == COURSE
     folder = COURSE_FOLDER if is_course else Path(name).expanduser()
     is_folder = is_course or _names_a_folder(str(name), folder)
@@ -91,7 +104,13 @@ def load_model(
             f"{name} is an encoder-decoder model ({config.model_type}); reasoning graphs need a "
             "causal language model such as Qwen, Llama, Gemma or GPT-2"
         )
-    tokenizer = _load(AutoTokenizer, source, is_folder, trust_remote_code=trust_remote_code)
+    if quantised == {} and _has_bitsandbytes(config):
+        check_quantised_place(f"{name}, saved by bitsandbytes in few bits,", device)
+        quantised = {"device_map": {"": str(device)}}
+    words, words_here = source, is_folder
+    if beside is not None and (beside / "tokenizer_config.json").is_file():
+        words, words_here = str(beside), True
+    tokenizer = _load(AutoTokenizer, words, words_here, trust_remote_code=trust_remote_code)
     if not tokenizer.is_fast:
         raise ValueError(
             f"the tokenizer of {name} gives no character offsets; use a model with a fast "
@@ -106,9 +125,16 @@ def load_model(
         dtype=dtype,
         use_safetensors=True,
         trust_remote_code=trust_remote_code,
+        **quantised,
         **options,
     )
-    return model.to(device).eval(), tokenizer
+    if not quantised:
+        model = model.to(device)
+    if beside is not None:
+        if len(tokenizer) > model.get_input_embeddings().num_embeddings:
+            model.resize_token_embeddings(len(tokenizer))  # tokens that came with the adapter
+        model = add_adapter(model, beside, merge=not quantised)
+    return model.eval(), tokenizer
 
 
 def save_model(
@@ -153,10 +179,16 @@ def _check_folder(folder: Path, is_course: bool) -> None:
         raise FileNotFoundError(f"{folder} holds no weights (*{WEIGHTS_SUFFIX}): {cure}")
 
 
+def _has_bitsandbytes(config: Any) -> bool:
+    found = getattr(config, "quantization_config", None) or {}
+    name = found.get("quant_method") if isinstance(found, dict) else found.quant_method
+    return str(getattr(name, "value", name)) == "bitsandbytes"
+
+
 def _load(kind: Any, source: str, is_folder: bool, **options: Any) -> Any:
     try:
         return kind.from_pretrained(source, local_files_only=is_folder, **options)
-    except (OSError, ValueError, SafetensorError) as error:
+    except (OSError, ValueError, ImportError, SafetensorError) as error:
         first = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise ValueError(
             f"{source} could not be loaded as a causal language model ({first}): check the name, "

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from rg_helpers.adapters import is_adapter_folder
 from rg_helpers.language_model import COURSE, load_model
 
 if TYPE_CHECKING:
@@ -26,14 +27,18 @@ def load_safely(
     device: str = "cpu",
     bfloat16: bool = False,
     trust_remote_code: bool = False,
+    bits: int | None = None,
+    adapter: str | Path | None = None,
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
     """Load "course", a local folder or a hub id for scoring, in evaluation mode.
+
+    `bits` and `adapter` are those of `load_model`; the folder may be an adapter's.
 
     Raises `ValueError` or `FileNotFoundError` for a folder whose weights are pickles or that lacks
     a tokenizer, and for a model that is no causal language model.
     """
     folder = Path(name).expanduser()
-    if name != COURSE and folder.is_dir():
+    if name != COURSE and folder.is_dir() and not is_adapter_folder(folder):
         _check_weights(folder)
         if not any((folder / file).is_file() for file in TOKENIZER_FILES):
             raise FileNotFoundError(
@@ -42,7 +47,8 @@ def load_safely(
                 "own tokenizer its numbers mean nothing"
             )
     dtype = torch.bfloat16 if bfloat16 else torch.float32
-    return load_model(name, dtype=dtype, device=device, trust_remote_code=trust_remote_code)
+    options = {"trust_remote_code": trust_remote_code, "bits": bits, "adapter": adapter}
+    return load_model(name, dtype=dtype, device=device, **options)
 
 
 def _check_weights(folder: Path) -> None:

@@ -13,6 +13,7 @@ from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rg_helpers.artefacts import write_json
+from rg_helpers.quantised import is_quantised
 from rg_helpers.step_attention.tap import IMPLEMENTATION
 from rg_helpers.training.folders import quiet_bars, whole_folder
 from rg_helpers.training.lora import is_lora
@@ -49,10 +50,16 @@ def export_model(
 def plain_model(model: nn.Module, dtype: torch.dtype | None = None) -> PreTrainedModel:
     """Return the transformers model inside wrappers, LoRA merged into a copy.
 
-    Raises `ValueError` for something else, such as a model whose weights are sharded.
+    Raises `ValueError` for something else, such as a model whose weights are sharded, and for one
+    that was loaded in few bits.
     """
     while not isinstance(model, PreTrainedModel) and hasattr(model, "module"):
         model = model.module  # (distributed) data parallel
+    if is_quantised(model):
+        raise ValueError(
+            f"{type(model).__name__} was loaded in few bits, so its weights are rounded and only "
+            "bitsandbytes could read what was written: load it without bits, then export that"
+        )
     if is_lora(model):
         model = copy.deepcopy(model).merge_and_unload()
     if not isinstance(model, PreTrainedModel):

@@ -31,6 +31,7 @@ from rg_helpers.error_prediction.labels import TARGETS
 from rg_helpers.error_prediction.report import Settings, flat_rows
 from rg_helpers.graphs.methods import find_method
 from rg_helpers.language_model import COURSE
+from rg_helpers.quantised import BITS
 from rg_helpers.scoring.apply import PREDICTIONS, Predictions, apply_predictor, predictor_of
 from rg_helpers.scoring.draw import METHODS, RECORD, Scored, draw_solutions
 from rg_helpers.scoring.judging import CURE, Judge
@@ -62,6 +63,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--target", default="wrong_answer", choices=TARGETS)
     parser.add_argument("--memory", type=float, metavar="GIB", help="most memory, model included")
     parser.add_argument("--bf16", action="store_true", help="load the model in bfloat16")
+    parser.add_argument("--bits", type=int, choices=BITS, help="round the weights while loading")
+    parser.add_argument("--adapter", help="LoRA adapter for --model: a folder or a hub id")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument(
         "--ray",
@@ -99,11 +102,15 @@ def run(arguments: argparse.Namespace) -> int:
         methods = predictor.making.methods
     if arguments.ray and arguments.trust_remote_code:
         raise ValueError("code that comes with a model does not travel to nodes: leave --ray out")
+    if arguments.ray and arguments.bits:
+        raise ValueError("weights in few bits do not travel to nodes: leave --ray or --bits out")
     model, tokenizer = load_safely(
         arguments.model,
         device="cpu" if arguments.ray else arguments.device,
         bfloat16=arguments.bf16,
         trust_remote_code=arguments.trust_remote_code,
+        bits=arguments.bits,
+        adapter=arguments.adapter,
     )
     solutions = read_solutions(arguments.traces, tokenizer, arguments.steps, limit=arguments.limit)
     wanted = not arguments.no_report and predictor is None
@@ -247,5 +254,7 @@ def _command(arguments: argparse.Namespace) -> str:
     if arguments.limit is not None:
         words += f" --limit {arguments.limit}"
     words += " --bf16" if arguments.bf16 else ""
+    words += f" --bits {arguments.bits}" if arguments.bits else ""
+    words += f" --adapter {_name(arguments.adapter)}" if arguments.adapter else ""
     words += " --ray auto" if arguments.ray else ""
     return f"{words} --target {arguments.target} --seed {arguments.seed}"
