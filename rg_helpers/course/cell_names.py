@@ -18,6 +18,7 @@ class CellNames:
     later: frozenset[str]  # what functions read, so that any cell before their call may bind it
     bound: frozenset[str]  # what later cells find
     changed: frozenset[str]  # objects changed in place: x[i] = ..., x.a = ..., x.append(...)
+    imported: frozenset[str]  # of the bound names, those of imports
 
 
 def cell_names(source: str) -> CellNames:
@@ -37,6 +38,7 @@ def cell_names(source: str) -> CellNames:
         later=frozenset(reader.later - reader.bound - reader.read - GIVEN),
         bound=frozenset(reader.bound),
         changed=frozenset(reader.changed - imported),
+        imported=frozenset(reader.bound & imported),
     )
 
 
@@ -44,13 +46,14 @@ def cells_needed(cells: Mapping[int, CellNames], wanted: Iterable[int]) -> list[
     """Return the cells that must run, in order, so that the `wanted` cells can.
 
     A cell is needed if it binds, or changes in place, a name that a later needed cell reads.
-    What a function changes in its arguments is not seen.
+    What a function changes in its arguments is not seen, and a call such as `plots.show(...)`
+    changes nothing: `plots` is imported.
     """
     needed, open_names, wanted = [], set(), set(wanted)
-    modules = _modules(cells)
+    imported = {name for names in cells.values() for name in names.imported}
     for place in sorted(cells, reverse=True):
         names = cells[place]
-        if place in wanted or (names.bound | (names.changed - modules)) & open_names:
+        if place in wanted or (names.bound | (names.changed - imported)) & open_names:
             needed.append(place)
             open_names = (open_names - names.bound) | names.read | names.later
     return needed[::-1]
@@ -86,14 +89,6 @@ def unbound_names(cells: Mapping[int, CellNames]) -> dict[int, list[str]]:
             found[place] = sorted(missing)
         bound |= names.bound
     return found
-
-
-def _modules(cells: Mapping[int, CellNames]) -> set[str]:
-    """Return what the first cell with code binds: a notebook's imports.
-
-    A call such as `plots.show(...)` does not change a module that later cells depend on.
-    """
-    return set(cells[min(cells)].bound) if cells else set()
 
 
 class _Reader(ast.NodeVisitor):

@@ -36,10 +36,13 @@ def test_objects_changed_in_place_are_named_and_modules_are_not():
     source = (
         "import torch\nx[1] = 2\ny.a.b = 3\nz.append(1)\ntorch.manual_seed(0)\nlen(w)\nv[0] += 1"
     )
-    assert cell_names(source).changed == {"x", "y", "z", "v"}
+    names = cell_names(source)
+    assert names.changed == {"x", "y", "z", "v"}
+    assert names.imported == {"torch"}
 
 
 SOURCES = {
+    -1: "import sys",
     0: "import numpy as np",
     1: "data = np.ones(3)",
     2: "slow = np.sort(data)",

@@ -22,6 +22,7 @@ from rg_helpers.course.exercise_notebooks import (
     editions,
     learners_edition,
 )
+from rg_helpers.course.exercises import answer
 from rg_helpers.course.folders import REPOSITORY_VARIABLE, repository
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -123,6 +124,15 @@ def test_a_learner_who_skips_the_exercise_can_go_on(learners, capsys):
     assert "my_double: not solved yet" in capsys.readouterr().out
     assert namespace["total"] == 20
     assert namespace["double"](4) == 8
+
+
+def test_an_answer_that_is_no_longer_there_says_so(source):
+    with pytest.raises(ValueError, match=r"no exercise 2 .* write it anew with `rgh exercises`"):
+        answer({}, "04_here", 2, "double")
+    namespace = {"check_double": lambda function: None, "ten": 10}
+    with pytest.raises(ValueError, match="no longer binds triple"):
+        answer(namespace, "04_here", 1, "double", "triple")
+    assert answer(namespace, "04_here", 1, "kept") == 10
 
 
 def test_an_answer_that_a_cell_cannot_take_is_refused(checkout):
