@@ -9,7 +9,7 @@ stopped goes on where it was.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,21 +55,28 @@ def read_prompts(
 ) -> tuple[list[OwnPrompt], list[BadLine]]:
     """Return the prompts of a file, and what is wrong with the lines that hold none.
 
-    A prompt that leaves no room for `max_new_tokens` in the model's positions is left out as well.
+    A prompt that leaves no room for `max_new_tokens` in the model's positions, or has the id of an
+    earlier one, is left out as well.
     Raises `FileNotFoundError` or `ValueError` for a file that cannot be read at all.
     """
     path = check_file(path)
     prompts, bad = [], []
+    seen: dict[str, int] = {}
     for number, row in json_lines(path):
         try:
             if isinstance(row, ValueError):
                 raise row
-            prompt = _prompt_of(number, row, tokenizer)
+            prompt = _prompt_of(row, tokenizer)
             check_positions(
                 model,
                 len(prompt.token_ids) + max_new_tokens,
                 f"the prompt of {len(prompt.token_ids)} tokens and {max_new_tokens} new ones",
             )
+            if (first := seen.setdefault(prompt.prompt_id, number)) != number:
+                raise ValueError(
+                    f"the prompt {prompt.prompt_id!r} stands in line {first} already: give every "
+                    "line an id of its own, and ask for --samples rather than repeat a prompt"
+                )
             prompts.append(prompt)
         except ValueError as error:
             bad.append(BadLine(path.name, number, str(error)))
@@ -145,7 +152,7 @@ def solve_file(
             bar.update(len(part))
 
 
-def write_rows(path: Path, rows: Any) -> Path:
+def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> Path:
     """Write one JSON object a line, whole or not at all."""
     with atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
         for row in rows:
@@ -153,9 +160,7 @@ def write_rows(path: Path, rows: Any) -> Path:
     return path
 
 
-def _prompt_of(
-    number: int, row: Mapping[str, Any], tokenizer: PreTrainedTokenizerFast
-) -> OwnPrompt:
+def _prompt_of(row: Mapping[str, Any], tokenizer: PreTrainedTokenizerFast) -> OwnPrompt:
     """Return the prompt of a line, read by the very rules by which its solutions will be."""
     conversation = next((name for name in CONVERSATIONS if isinstance(row.get(name), list)), None)
     if conversation is None and not any(name in row for name in PROMPTS):

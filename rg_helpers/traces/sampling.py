@@ -1,4 +1,4 @@
-"""Let a model write solutions: seeded, the same in any batch size and from either engine here."""
+"""Let a model write solutions: seeded, the same in any batch size, batched or continuous."""
 
 from __future__ import annotations
 

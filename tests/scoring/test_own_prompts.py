@@ -11,7 +11,7 @@ from rg_helpers.course import cli
 from rg_helpers.language_model import new_course_model, save_model
 from rg_helpers.scoring import own_prompts
 from rg_helpers.scoring.own_prompts import read_prompts, solve_prompts
-from rg_helpers.scoring.solution_file import read_solutions
+from rg_helpers.scoring.solution_file import Solution, read_solutions
 from rg_helpers.tokenizer import build_tokenizer
 from rg_helpers.traces.engines import open_engine
 
@@ -59,16 +59,16 @@ def test_what_is_written_is_what_score_reads(file, tmp_path):
     assert rows[4]["messages"][-1]["role"] == "assistant"
     assert rows[0]["solution"] != rows[1]["solution"]
     assert {row["finished"] for row in rows} == {True, False}
-    kept = [row for row in rows if row.get("solution", row.get("messages", [{}])[-1]) != ""]
-    path = own_prompts.write_rows(tmp_path / "solved.jsonl", kept)
-    solutions = read_solutions(path, TOKENIZER)
-    read = {solution.trace.trace_id: solution.trace for solution in solutions}
-    for row in kept:
-        text = row.get("solution") or row["messages"][-1]["content"]
-        if row["trace_id"] in read:  # some untrained texts hold nothing that could be a step
-            assert read[row["trace_id"]].solution == text
-            assert read[row["trace_id"]].finished == row["finished"]
-    assert len(read) >= len(kept) - 2
+    path = own_prompts.write_rows(tmp_path / "solved.jsonl", rows)
+    found = list(read_solutions(path, TOKENIZER))
+    assert len(found) == len(rows)
+    for row, solution in zip(rows, found, strict=True):
+        text = row["solution"] if "solution" in row else row["messages"][-1]["content"]
+        if text:
+            assert solution.trace.solution == text
+            assert solution.trace.trace_id == row["trace_id"]
+            assert solution.trace.finished == row["finished"]
+    assert sum(isinstance(solution, Solution) for solution in found) >= len(rows) - 1
 
 
 def test_either_engine_and_any_company_gives_the_same(file):
@@ -88,10 +88,19 @@ def test_bad_lines_are_named_and_the_rest_is_done(file):
         {"prompt": TEXT * 300},
         {"prompt": 3},
     ]
-    prompts, bad = read_prompts(file([*bad_lines, LINES[0]]), ending_model(), TOKENIZER, 12)
+    lines = [*bad_lines, LINES[0], LINES[0]]
+    prompts, bad = read_prompts(file(lines), ending_model(), TOKENIZER, 12)
     assert len(prompts) == 1
-    assert [line.line for line in bad] == [1, 2, 3, 4, 5, 6]
-    reasons = ["expected a text", "empty", "holds solutions", "assistant's", "2048 pos", "int 3"]
+    assert [line.line for line in bad] == [1, 2, 3, 4, 5, 6, 8]
+    reasons = [
+        "expected a text",
+        "empty",
+        "holds solutions",
+        "assistant's",
+        "2048 pos",
+        "int '3'",
+        "line 7",
+    ]
     for line, reason in zip(bad, reasons, strict=True):
         assert reason in line.reason
     with pytest.raises(ValueError, match="would all be the same"):
