@@ -96,7 +96,8 @@ def open_engine(
     """
     if batch_size < 1:
         raise ValueError(f"batch_size={batch_size}: expected at least 1 solution at once")
-    name = resolved_engine(name, model.device)
+    if name == AUTO:
+        name = resolved_engine(name, model.device)
     if name == BATCHED:
         return BatchedEngine(model, tokenizer, batch_size)
     if name == CONTINUOUS:
