@@ -206,7 +206,7 @@ export function mount(root, data, start = {}, report = () => {}) {
   const compare = chooser("compare with", "compare", []);
   const view = chooser("view", "view", [["auto", "automatic"], ["graph", "layers"], ["arcs", "arcs beside the text"]]);
   const slider = make("input", { type: "range", name: "threshold", min: 0.005, max: 1, step: 0.005 });
-  const value = make("output", { class: "rgx-value" });
+  const value = make("span", { class: "rgx-value" });
   const threshold = make("label", { class: "rgx-field" }, make("span", {}, "least weight ", value), slider);
   const controls = make("div", { class: "rgx-controls" });
   controls.append(...[method, layer, head, compare].map((one) => one.field), threshold, view.field);

@@ -15,7 +15,7 @@ from rg_helpers.explorer import explorer_html, weights_of
 from rg_helpers.explorer.explore import Frame
 from rg_helpers.graphs.step_graph import StepGraph, normalise_rows
 
-STEP = 14  # a written line of the flawed solution
+STEP = 12  # a written line of the flawed solution
 SLOWEST = 300  # milliseconds of a median change at 250 lines; a fluid one takes a tenth of it
 CONTRAST = """(selector) => {
   const light = (colour) => {
@@ -204,7 +204,7 @@ def test_wrong_steps_are_told_in_words_and_shapes(open_page, flawed_data):
     row = page.locator(f'.rgx-row[data-node="{wrong}"]')
     assert "✗ wrong operand" in row.inner_text()
     assert row.get_attribute("aria-label").endswith("wrong: wrong operand")
-    assert page.inner_text(f'.rgx-node[data-node="{wrong}"] .rgx-cross') == "✗"
+    assert page.text_content(f'.rgx-node[data-node="{wrong}"] .rgx-cross') == "✗"
     row.focus()
     says = page.inner_text("[role=status]")
     assert "Wrong: wrong operand" in says

@@ -50,13 +50,10 @@ def test_data_is_plain_json_and_gives_the_weights_back(flawed, flawed_data):
     expected[:given] = 0  # nothing in the prompt follows from anything
     assert np.abs(weights_of(flawed_data, "attention") - expected).max() <= HALF_LEVEL
 
-    head = np.tril(flawed.scores[1, 2], -1)
-    head = np.divide(head, head.sum(1, keepdims=True), where=head.sum(1, keepdims=True) > 0)
-    shown = weights_of(flawed_data, "attention", layer=1, head=2)
-    assert np.abs(shown[given:] - head[given:]).max() <= HALF_LEVEL
-    mean = np.tril(flawed.scores[0].mean(0), -1)
-    shown = weights_of(flawed_data, "attention", layer=0)
-    assert np.abs(shown[given:] - (mean / mean.sum(1, keepdims=True))[given:]).max() <= HALF_LEVEL
+    for layer, head, raw in ((1, 2, flawed.scores[1, 2]), (0, None, flawed.scores[0].mean(0))):
+        rows = np.tril(raw, -1)[given:]
+        shown = weights_of(flawed_data, "attention", layer, head)[given:]
+        assert np.abs(shown - rows / rows.sum(1, keepdims=True)).max() <= HALF_LEVEL
     with pytest.raises(ValueError, match="no layer 2"):
         weights_of(flawed_data, "attention", layer=2)
     with pytest.raises(ValueError, match="'attention', 'previous step'"):

@@ -30,4 +30,5 @@ COMMANDS: tuple[str, ...] = (
     "reader",
     "gsm8k",
     "poster",
+    "explore",
 )
