@@ -179,6 +179,9 @@ def pretend_to_sample(wrong_shares):
 
     def sample(model, tokenizer, problems, *, samples, temperature, **options):
         found = []
+        extra = {"temperature": temperature}
+        if "engine" in options:
+            extra["engine"] = options["engine"].name
         for number, problem in enumerate(problems):
             for sample in range(samples):
                 share = wrong_shares[temperature]
@@ -192,7 +195,7 @@ def pretend_to_sample(wrong_shares):
                         family=problem.family,
                         separator=problem.separator,
                         problem_id=problem.problem_id,
-                        extra={"sample": sample, "temperature": temperature},
+                        extra={"sample": sample, **extra},
                     )
                 )
         return found
