@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
-from tqdm.auto import tqdm
 
 from rg_helpers.error_prediction.solution_span import check_solutions, solution_span
-from rg_helpers.graphs.batches import evaluation_mode, length_batches, padded_batch
+from rg_helpers.graphs.step_states import pooling_weights, states_of_traces
+from rg_helpers.step_attention.tap import layer_count, served_model
 from rg_helpers.traces import Trace
 
 if TYPE_CHECKING:
@@ -59,49 +59,46 @@ def trace_states(
     batch_size: int | None = None,
     progress: bool = True,
 ) -> TraceStates:
-    """Return the states of every trace from one forward pass without the model's head.
+    """Return the states of every trace; see `states_with_steps`, which returns those of steps too.
 
-    Batched by length within a quarter of the free memory. Raises `ValueError` for no traces, a
-    trace without a solution or one longer than the model's positions.
+    Raises `ValueError` like it.
+    """
+    return states_with_steps(model, traces, batch_size=batch_size, progress=progress)[0]
+
+
+def states_with_steps(
+    model: PreTrainedModel,
+    traces: Sequence[Trace],
+    *,
+    batch_size: int | None = None,
+    progress: bool = True,
+) -> tuple[TraceStates, list[np.ndarray]]:
+    """Return the states of every trace, and of its steps, from one pass without the model's head.
+
+    Those of steps are float32 (steps, width) a trace: means over each step's tokens after the layer
+    before the last. Batched by length within a quarter of the free memory. Raises `ValueError` for
+    no traces, a trace without a solution or one longer than the model's positions.
     """
     if not traces:
         raise ValueError("no traces given: there are no states to return")
     check_solutions(model, traces)
-    found: list[np.ndarray | None] = [None] * len(traces)
-    bar = tqdm(total=len(traces), desc="hidden states", disable=None if progress else True)
-    with bar, evaluation_mode(model), torch.no_grad():
-        for chosen in length_batches(model, traces, batch_size, _bytes_needed):
-            batch = [traces[index] for index in chosen]
-            for index, states in zip(chosen, _batch_states(model, batch), strict=True):
-                found[index] = states
-            bar.update(len(chosen))
-    places = np.stack(found).swapaxes(0, 1)  # (places, traces, layers, width)
-    return TraceStates(*(np.ascontiguousarray(states) for states in places))
+    layers = layer_count(served_model(model))
 
+    def read(states: torch.Tensor, trace: Trace) -> tuple[np.ndarray, np.ndarray]:
+        start, end = solution_span(trace)
+        taken = (states[:, start - 1], states[:, start:end].mean(1), states[:, end - 1])
+        means = pooling_weights(trace, "mean")[-len(trace.steps) :].to(states.device)
+        steps = means @ states[max(1, layers - 1) - 1]  # states[0] is what the first layer leaves
+        return torch.stack(taken).cpu().numpy(), steps.cpu().numpy()
 
-def _batch_states(model: PreTrainedModel, batch: Sequence[Trace]) -> np.ndarray:
-    """Return float32 (batch, places, layers, width)."""
-    input_ids, mask, _ = padded_batch(batch, model.device)
-    layers = model.base_model(
-        input_ids=input_ids, attention_mask=mask, output_hidden_states=True, use_cache=False
-    ).hidden_states[1:]
-    spans = [solution_span(trace) for trace in batch]
-    rows = torch.arange(len(batch), device=model.device)
-    starts, ends = torch.tensor(spans, device=model.device).T
-    places = torch.arange(input_ids.shape[1], device=model.device)
-    inside = ((places >= starts[:, None]) & (places < ends[:, None])).float()
-    weights = (inside / inside.sum(1, keepdim=True))[:, None]  # (batch, 1, tokens)
-    taken = []
-    for states in layers:  # one layer at a time: the float32 copy stays small
-        states = states.float()
-        mean = (weights @ states)[:, 0]
-        taken.append(torch.stack([states[rows, starts - 1], mean, states[rows, ends - 1]], 1))
-    return torch.stack(taken, 2).cpu().numpy()
-
-
-def _bytes_needed(model: PreTrainedModel, trace: Trace) -> int:
-    """Estimate, on the high side, what one trace takes: every layer's states and one block."""
-    config = model.config.get_text_config()
-    tokens = len(trace)
-    scores = 2 * config.num_attention_heads * tokens * min(tokens, 2048)
-    return 4 * (tokens * (config.num_hidden_layers + 26) * config.hidden_size + scores)
+    found = states_of_traces(
+        model,
+        traces,
+        read,
+        title="hidden states",
+        layers=range(1, layers + 1),
+        batch_size=batch_size,
+        progress=progress,
+    )
+    places = np.stack([states for states, _ in found]).swapaxes(0, 1)
+    return TraceStates(*map(np.ascontiguousarray, places)), [steps for _, steps in found]

@@ -20,14 +20,13 @@ from rg_helpers.error_prediction.consistency import answer_disagreement
 from rg_helpers.error_prediction.fit_traces import FitTraces, fit_traces
 from rg_helpers.error_prediction.graph_blocks import GraphBlock, graph_block
 from rg_helpers.error_prediction.graph_columns import Columns, graph_columns, text_columns
-from rg_helpers.error_prediction.hidden_states import PLACES, TraceStates, trace_states
+from rg_helpers.error_prediction.hidden_states import PLACES, TraceStates, states_with_steps
 from rg_helpers.error_prediction.kept_arrays import Arrays, kept_arrays, traces_hash
 from rg_helpers.error_prediction.lexical import lexical_texts
 from rg_helpers.error_prediction.solution_span import solution_span
 from rg_helpers.error_prediction.step_numbers import confidence_numbers, text_numbers
 from rg_helpers.error_prediction.trace_set import TraceSet
 from rg_helpers.graphs.methods import find_method
-from rg_helpers.graphs.step_embeddings import step_embeddings
 from rg_helpers.token_scores import score_tokens
 
 if TYPE_CHECKING:
@@ -234,12 +233,9 @@ class _Place:
             return None, ()
 
         def make() -> Arrays:
-            found = trace_states(self.model, traces, progress=self.progress)
-            layer = max(1, self.model.config.get_text_config().num_hidden_layers - 1)
-            nodes = step_embeddings(self.model, traces, layer=layer, progress=self.progress)
-            steps = [rows[-len(t.steps) :] for rows, t in zip(nodes, traces, strict=True)]
+            found, steps = states_with_steps(self.model, traces, progress=self.progress)
             arrays = {place: getattr(found, place) for place in PLACES}
-            return Arrays(arrays | {"steps": np.concatenate(steps).astype(np.float32)})
+            return Arrays(arrays | {"steps": np.concatenate(steps)})
 
         found = self.kept("states", make, "hidden_states").arrays
         states = TraceStates(*(found[place] for place in PLACES))

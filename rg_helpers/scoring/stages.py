@@ -19,13 +19,12 @@ from rg_helpers.comparison.stages import key_of, source_hash
 from rg_helpers.error_prediction.baselines import baselines_of, logit_bytes
 from rg_helpers.error_prediction.fit_traces import FitTraces
 from rg_helpers.error_prediction.graph_blocks import DRAWING
-from rg_helpers.error_prediction.hidden_states import PLACES, trace_states
+from rg_helpers.error_prediction.hidden_states import PLACES, states_with_steps
 from rg_helpers.error_prediction.step_numbers import confidence_numbers
 from rg_helpers.error_prediction.trace_drawing import TraceDrawer
 from rg_helpers.graphs.batches import forward_bytes
 from rg_helpers.graphs.method import Given, Method
 from rg_helpers.graphs.methods import find_method
-from rg_helpers.graphs.step_embeddings import step_embeddings
 from rg_helpers.graphs.step_states import states_bytes
 from rg_helpers.token_scores import score_tokens
 from rg_helpers.traces import Trace
@@ -110,16 +109,12 @@ def confidence_stage(model: PreTrainedModel, model_key: str) -> Stage:
 
 def states_stage(model: PreTrainedModel, model_key: str) -> Stage:
     """Return the stage of hidden states: places of `TraceStates`, and `steps` (steps, width)."""
-    layer = max(1, model.config.get_text_config().num_hidden_layers - 1)
 
     def work(traces: Sequence[Trace]) -> list[Arrays]:
-        how = {"batch_size": len(traces), "progress": False}
-        found = trace_states(model, traces, **how)
-        nodes = step_embeddings(model, traces, layer=layer, **how)
+        found, steps = states_with_steps(model, traces, batch_size=len(traces), progress=False)
         return [
-            {place: getattr(found, place)[row] for place in PLACES}
-            | {STEPS: rows[-len(trace.steps) :].astype(np.float32)}
-            for row, (trace, rows) in enumerate(zip(traces, nodes, strict=True))
+            {place: getattr(found, place)[row] for place in PLACES} | {STEPS: rows}
+            for row, rows in enumerate(steps)
         ]
 
     key = key_of(
