@@ -26,7 +26,7 @@ from rg_helpers.error_prediction.labels import (
 from rg_helpers.error_prediction.problem_record import problem_from_record
 from rg_helpers.error_prediction.trace_set import PROBLEM
 from rg_helpers.problems import FAMILIES
-from rg_helpers.scoring.chat import chat_pieces, chat_prompt
+from rg_helpers.scoring.chat import chat_pieces, chat_prompt, reply_separator
 from rg_helpers.scoring.formats import Written, is_stored_trace, written_of
 from rg_helpers.scoring.lines import check_file, json_lines
 from rg_helpers.scoring.segmentation import AUTO, RULES, prompt_pieces, step_pieces
@@ -143,8 +143,9 @@ def written_trace(tokenizer: PreTrainedTokenizerFast, written: Written, steps: s
     """Return the trace of a prompt and a solution; raises `ValueError` for what cannot be cut."""
     separator, prompt = written.separator, written.prompt
     if written.messages:
-        prompt, separator = chat_prompt(tokenizer, written.messages), ""
-        given = chat_pieces(prompt, written.messages)
+        prompt = chat_prompt(tokenizer, written.messages)
+        separator = reply_separator(tokenizer, prompt, written.messages)
+        given = chat_pieces(tokenizer, prompt, written.messages)
     else:
         given = prompt_pieces(prompt, written.family)
     pieces = written.pieces

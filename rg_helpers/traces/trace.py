@@ -137,15 +137,16 @@ def trace_from_text(
     separator: str = "\n",
     problem_id: str | None = None,
     trace_id: str | None = None,
-    prompt_nodes: Sequence[tuple[str, str]] | None = None,
-    solution_nodes: Sequence[tuple[str, str]] | None = None,
+    prompt_nodes: Sequence[tuple[str, str] | tuple[str, str, int]] | None = None,
+    solution_nodes: Sequence[tuple[str, str] | tuple[str, str, int]] | None = None,
     finished: bool = True,
     allow_no_steps: bool = False,
     extra: Mapping[str, Any] | None = None,
 ) -> Trace:
     """Tokenise `prompt + separator + solution` once and cut it into nodes.
 
-    `prompt_nodes` and `solution_nodes` are (kind, text) pairs in text order. Without them the
+    `prompt_nodes` and `solution_nodes` are (kind, text) pairs in text order, or (kind, text, start)
+    where the place in the prompt or solution is known and not to be searched. Without them the
     prompt is cut into sentences, the last being the question, and the solution into the steps of
     its `family` (sentences or lines for an unknown family); a last line that announces an answer is
     the answer node. A piece without a token of its own (the tokenizer merged it into its
@@ -294,11 +295,15 @@ def _announces_answer(text: str) -> bool:
     return "answer" in lowered or "####" in text or "\\boxed" in text
 
 
-def _locate(text: str, nodes: Sequence[tuple[str, str]], shift: int) -> list[tuple[str, int, int]]:
+def _locate(
+    text: str, nodes: Sequence[tuple[str, str] | tuple[str, str, int]], shift: int
+) -> list[tuple[str, int, int]]:
     """Find each node's text, one after the other: (kind, start, end) in the whole text."""
     found, position = [], 0
-    for kind, piece in nodes:
-        start = text.find(piece, position) if piece.strip() else -1
+    for kind, piece, *given in nodes:
+        start = text.find(piece, *(given or [position])) if piece.strip() else -1
+        if given and start != max(given[0], position):
+            start = -1
         if start < 0:
             raise ValueError(
                 f"the {kind} {piece!r} does not occur in the text after character {position}: "
