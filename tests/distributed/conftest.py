@@ -18,6 +18,7 @@ SYSTEM = {
     "health_check_failure_threshold": 5,
     "worker_register_timeout_seconds": 240,
     "agent_register_timeout_ms": 240_000,
+    "worker_niceness": 0,  # else tasks wait for whatever else a busy machine does
 }
 
 
