@@ -110,10 +110,10 @@ def write_measured(notebook: nbformat.NotebookNode, record: Sidecar) -> None:
     if not heads:
         raise ValueError(f"{record.notebook} has no Markdown cell: begin it with a title")
     minutes = f"{record.seconds / 60:.1f}" if record.seconds >= 57 else "under 1"
-    line = (
-        f"\n\n<!-- measured -->**Measured**: {minutes} min, {record.peak_memory_gib:.1f} GiB of "
+    line = (  # the mark on a line of its own: Markdown formats nothing behind a comment
+        f"\n\n<!-- measured -->\n**Measured**: {minutes} min, {record.peak_memory_gib:.1f} GiB of "
         f"memory (profile `{record.profile}`, {record.threads} thread"
-        f"{'s' if record.threads > 1 else ''})<!-- /measured -->"
+        f"{'s' if record.threads > 1 else ''})\n<!-- /measured -->"
     )
     source = heads[0].source
     if MEASURED.search(source):

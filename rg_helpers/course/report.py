@@ -12,9 +12,9 @@ from tqdm.auto import tqdm
 
 from rg_helpers.artefacts import sha256_of, write_text
 from rg_helpers.course.claims import check_claims, read_claims
-from rg_helpers.course.folders import notebooks_folder, repository
+from rg_helpers.course.folders import notebooks_folder, repository, results_folder
 from rg_helpers.course.gallery.claims_page import claims_page
-from rg_helpers.course.gallery.cover import Chapter, cover, notebook_picture, teaser
+from rg_helpers.course.gallery.cover import Chapter, cover, measured, notebook_picture, teaser
 from rg_helpers.course.gallery.frame import BOOK, page
 from rg_helpers.course.gallery.glossary import Term, glossary_page, notebook_link, read_glossary
 from rg_helpers.course.gallery.linking import link_prose
@@ -102,7 +102,7 @@ def write_report(runs: str | Path, committed: bool = False) -> Path:
                 },
             ),
         ),
-        "runs.html": ("Runs", runs_page([] if committed else entries, written)),
+        "runs.html": ("Runs", runs_page([] if committed else entries, written, results_folder())),
     }
     for file, (title, body) in bodies.items():
         write_text(folder / file, page(title, body, here=file))
@@ -209,8 +209,10 @@ def _turn(entry: Entry, chapters: Sequence[Entry]) -> str:
 
 def _chapter(entry: Entry) -> Chapter:
     source = entry.notebook or notebooks_folder() / f"{entry.name}.ipynb"
-    facts = [f"profile {entry.profile}" if entry.profile in PROFILES else "as committed"]
-    if entry.record:
+    facts = [f"profile {entry.profile}"]
+    if entry.profile == COMMITTED:
+        facts = [measured(source) or "as committed"]
+    elif entry.record:
         facts = [
             f"{entry.record.seconds / 60:.1f} minutes",
             f"{entry.record.peak_memory_gib:.1f} GiB",

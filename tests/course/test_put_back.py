@@ -47,7 +47,7 @@ def test_outputs_stay_and_traces_go(checkout, add_notebook, fake_run, capsys):
     for trace in ("papermill", "injected", "widget", "iopub", str(checkout), sys.prefix, "0x7f"):
         assert trace not in text, trace
     assert notebook.cells[1].metadata.tags == ["parameters"]
-    measured = "<!-- measured -->**Measured**: 1.5 min, 1.2 GiB of memory"
+    measured = "<!-- measured -->\n**Measured**: 1.5 min, 1.2 GiB of memory"
     assert notebook.cells[0].source.count(measured) == 1
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import json
 import re
 
 import nbformat
@@ -80,8 +81,11 @@ def _with_a_figure(add_notebook, name: str):
     notebook = nbformat.read(path, as_version=4)
     notebook.cells[0].source += (
         "\n\n<!-- measured -->**Measured**: 1 min<!-- /measured -->\n\n## The first part\n\n"
-        "A gold graph, see notebook 01 and arXiv 1902.10186.\n\n## The first part\n\n$x$"
+        "A gold graph, see notebook 01 and arXiv 1902.10186.\n\n## The first part\n\n$x$\n\n"
+        "<details><summary>Hint</summary>\n\nLook *down*.\n</details>"
     )
+    answer = nbformat.v4.new_code_cell("answer = 1", metadata={"tags": ["solution"]})
+    notebook.cells.insert(2, answer)
     picture = _picture()
     picture.metadata = {"image/png": {"alt": "a single dot"}}
     notebook.cells[-1].outputs = [picture]
@@ -91,6 +95,11 @@ def _with_a_figure(add_notebook, name: str):
 def test_the_committed_course_is_a_whole_book(checkout, add_notebook, capsys):
     for name in ("00_a", "01_b", "02_c"):
         _with_a_figure(add_notebook, name)
+    row = {"notebook": "00_a", "minutes": 1.25, "peak_memory_gib": 0.5}
+    origin = {"profile": "cpu", "device": "a laptop", "date": "2026-01-02"}
+    recorded = {"provenance": origin, "jobs": 2, "total": {"value": 3.5}, "notebooks": [row]}
+    path = checkout / "data" / "results" / "course_minutes_cpu.json"
+    path.write_text(json.dumps(recorded))
     assert cli.main(["report", "--committed"]) == 0
     site = checkout / "runs" / "report"
     assert broken_links(site) == []
@@ -104,6 +113,13 @@ def test_the_committed_course_is_a_whole_book(checkout, add_notebook, capsys):
     assert '<a href="../references.html#jain2019">1902.10186</a>' in shown
     assert "<strong>Measured</strong>: 1 min" in shown
     assert '<a href="#the-first-part-2">' in shown
+    folds = re.findall(r"<details><summary>(.*?)</summary>(.*?)</details>", shown, re.DOTALL)
+    assert [said for said, _ in folds] == ["Hint", "Solution"]
+    assert "<p>Look <em>down</em>.</p>" in folds[0][1]
+    assert "answer" in folds[1][1]
+    for _, inside in folds:  # a fold that begins in one element and ends in another breaks a page
+        assert inside.count("<div") == inside.count("</div>")
+    assert "RGH-" not in shown
     assert '<a href="01_b.html">Title of 01_b →</a></nav>' in shown
     between = (site / "committed" / "01_b.html").read_text()
     assert '<a href="00_a.html">← Title of 00_a</a><a href="02_c.html">' in between
@@ -111,9 +127,13 @@ def test_the_committed_course_is_a_whole_book(checkout, add_notebook, capsys):
     references = (site / "references.html").read_text()
     jain = references[references.index('id="jain2019"') :].split("</li>")[0]
     assert 'Cited in <a href="committed/00_a.html">notebook 00</a>' in jain
+    runs = (site / "runs.html").read_text()
+    assert "3.5 minutes for all, 2 at a time, on a laptop (2026-01-02)" in runs
+    assert ">1.25</td>" in runs
     index = (site / "index.html").read_text()
     assert 'alt="a single dot"' in index
     assert "What it is about." in index
+    assert '<p class="aside">1 min</p>' in index
 
 
 def test_pages_of_runs_that_are_gone_are_gone(checkout, add_notebook, fake_run):

@@ -63,19 +63,24 @@ def _table(claims: Sequence[Claim], broken: Mapping[str, str]) -> str:
     rows = []
     for claim in claims:
         fault = broken.get(claim.id)
-        file = claim.source.removeprefix("data/results/")
         rows.append(
             [
                 f"{html.escape(claim.statement)}<br>{_small(claim.id)}",
                 value(claim) + interval_picture(claim),
                 html.escape(f"{claim.n or ''} {claim.unit}".strip()),
                 target(claim),
-                html.escape(f"{claim.date} {claim.device}".strip()),
-                f'<span class="failed">{html.escape(fault)}</span>' if fault else _small(file),
+                f'<span class="failed">{html.escape(fault)}</span>' if fault else _evidence(claim),
             ]
         )
-    header = ["claim", "value [95 %]", "n", "target", "measured", "source"]
+    header = ["claim", "value [95 %]", "n", "target", "evidence"]
     return table(header, rows, stacked=True)
+
+
+def _evidence(claim: Claim) -> str:
+    """The file, and where and when its figure was measured."""
+    measured = html.escape(" · ".join(filter(None, (claim.device, claim.date))))
+    file = _small(claim.source.removeprefix("data/results/"))
+    return f'{file}<br><span class="aside">{measured}</span>'
 
 
 def _small(text: str) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rg_helpers.artefacts import read_json
 from rg_helpers.course.gallery.frame import BOOK
-from rg_helpers.course.notebook_files import read_notebook
+from rg_helpers.course.notebook_files import MEASURED, read_notebook
 
 LONGEST_TEASER = 340  # characters
 
@@ -65,7 +65,7 @@ def poster(figures: Path) -> str:
 def notebook_picture(path: Path) -> tuple[str, str] | None:
     """Return the figure that stands for a notebook, as an address and its text alternative.
 
-    It is the one whose shape is nearest to the cover's frame, the earlier one among equals.
+    It is the one with most in it (the largest file) among those that fit the cover's frame.
     """
     found = []
     for cell in read_notebook(path).cells:
@@ -73,11 +73,21 @@ def notebook_picture(path: Path) -> tuple[str, str] | None:
             picture = output.get("data", {}).get("image/png")
             if picture:
                 said = output.get("metadata", {}).get("image/png", {}).get("alt", "")
-                found.append((_distance_from_frame(picture), picture, said))
+                found.append((_fits_frame(picture), len(picture), picture, said))
     if not found:
         return None
-    _, picture, said = min(found, key=lambda entry: entry[0])
+    *_, picture, said = max(found, key=lambda entry: entry[:2])
     return f"data:image/png;base64,{picture.replace(chr(10), '')}", said or "a figure"
+
+
+def measured(path: Path) -> str:
+    """Return what a notebook's head says of its minutes and memory, as plain text, or nothing."""
+    for cell in read_notebook(path).cells:
+        found = MEASURED.search(cell.source)
+        if found:
+            line = re.sub(r"<!--.*?-->", "", found[0])
+            return _plain(line).partition(":")[2].strip()
+    return ""
 
 
 def teaser(path: Path) -> str:
@@ -109,10 +119,10 @@ def _chapter(chapter: Chapter) -> str:
     )
 
 
-def _distance_from_frame(picture: str) -> float:
+def _fits_frame(picture: str) -> bool:
     header = base64.b64decode(picture[:64])
     width, height = (int.from_bytes(header[at : at + 4], "big") for at in (16, 20))
-    return abs(width / max(height, 1) - 1.6)
+    return 1.2 <= width / max(height, 1) <= 2.4
 
 
 def _plain(markdown: str) -> str:

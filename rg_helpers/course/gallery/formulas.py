@@ -33,19 +33,20 @@ def draw_formulas(markdown: str) -> str:
 @functools.cache
 def formula_image(tex: str, display: bool = False) -> str:
     """Return a formula as an embedded picture with TeX as its text, or as code if it fails."""
-    from matplotlib import mathtext
+    from matplotlib import mathtext, rc_context
     from matplotlib.font_manager import FontProperties
 
     source = " ".join(tex.split())
     picture = io.BytesIO()
     try:
-        mathtext.math_to_image(
-            f"${source}$",
-            picture,
-            prop=FontProperties(size=15 if display else 12),
-            dpi=96,
-            format="svg",
-        )
+        with rc_context({"savefig.transparent": True}):  # the page may be dark
+            mathtext.math_to_image(
+                f"${source}$",
+                picture,
+                prop=FontProperties(size=15 if display else 12),
+                dpi=96,
+                format="svg",
+            )
     except (ValueError, RuntimeError):  # a command that mathtext does not know
         return f"<code>{html.escape(source)}</code>"
     encoded = base64.b64encode(picture.getvalue()).decode("ascii")

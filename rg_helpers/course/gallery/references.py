@@ -81,20 +81,20 @@ def references_page(works: Sequence[Reference], cited: Mapping[str, Sequence[str
     """Return the body of the list of works; `cited` names, by key, links to pages that cite one."""
     lines = []
     for work in works:
-        authors = ", ".join(_given_first(author) for author in work.authors)
+        authors = ", ".join(map(_given_first, work.authors)).replace(", et al.", " et al.")
         places = [f'<a href="{url}">{html.escape(name)}</a>' for name, url in work.links]
         tail = [html.escape(work.place)] if work.place else []
         used = cited.get(work.key, ())
         note = f' <span class="aside">Cited in {", ".join(used)}.</span>' if used else ""
         lines.append(
             f'<li id="{work.key}">{html.escape(authors)} ({work.year}). '
-            f"<cite>{html.escape(work.title)}</cite>. {'. '.join([*tail, *places])}.{note}</li>"
+            f"<cite>{html.escape(work.title)}</cite>{'' if work.title.endswith('?') else '.'} "
+            f"{'. '.join([*tail, *places])}.{note}</li>"
         )
     return "\n".join(
         [
             "<h1>References</h1>",
-            f'<p class="lead">{len(works)} works that the chapters and the package build on. '
-            "The links of this page alone lead out of the book.</p>",
+            f'<p class="lead">{len(works)} works that the chapters and the package build on.</p>',
             f'<ol class="references">\n{chr(10).join(lines)}\n</ol>',
         ]
     )

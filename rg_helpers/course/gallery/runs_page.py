@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import html
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rg_helpers.artefacts import read_json
 from rg_helpers.course.gallery.frame import table
 from rg_helpers.course.profiles import PROFILES
 from rg_helpers.course.runner import describe_error, short_error
@@ -17,8 +19,11 @@ if TYPE_CHECKING:
 HEADER = ["notebook", "title", "status", "minutes", "GiB", "started (UTC)"]
 
 
-def runs_page(entries: Sequence[Entry], written: str) -> str:
-    """Return the body of the page; `written` says when the gallery was."""
+def runs_page(entries: Sequence[Entry], written: str, results: Path) -> str:
+    """Return the body of the page; `written` says when the gallery was.
+
+    Below the runs stand the recorded ones of the folder `results`, which the claims rest on.
+    """
     profiles = [profile for profile in PROFILES if any(e.profile == profile for e in entries)]
     return "\n".join(
         [
@@ -30,6 +35,7 @@ def runs_page(entries: Sequence[Entry], written: str) -> str:
                 for profile in profiles
             ),
             "" if profiles else "<p>Nothing was executed; the chapters are shown as committed.</p>",
+            *(_recorded(path) for path in sorted(results.glob("course_minutes_*.json"))),
         ]
     )
 
@@ -40,6 +46,25 @@ def _section(profile: str, entries: Sequence[Entry]) -> str:
         f'<h2 id="{profile}">Profile {profile}</h2>'
         f"<p>{html.escape(PROFILES[profile].purpose)}; {minutes:.1f} notebook minutes.</p>"
         + table(HEADER, [_row(entry) for entry in entries], {3, 4}, stacked=True)
+    )
+
+
+def _recorded(path: Path) -> str:
+    record = read_json(path)
+    origin = record["provenance"]
+    rows = [
+        [
+            html.escape(row["notebook"]),
+            f"{row['minutes']:.2f}",
+            f"{row['peak_memory_gib']:.2f}",
+        ]
+        for row in record["notebooks"]
+    ]
+    return (
+        f'<h2 id="recorded-{origin["profile"]}">As recorded, profile {origin["profile"]}</h2>'
+        f"<p>{record['total']['value']:.1f} minutes for all, {record['jobs']} at a time, on "
+        f"{html.escape(origin['device'])} ({origin['date']}).</p>"
+        + table(["notebook", "minutes", "GiB"], rows, {1, 2}, stacked=True)
     )
 
 
