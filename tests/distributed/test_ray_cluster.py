@@ -23,7 +23,7 @@ from rg_helpers.course.folders import REPOSITORY_VARIABLE  # noqa: E402
 from rg_helpers.course.sidecar import read_sidecar  # noqa: E402
 from rg_helpers.distributed import Needs, TaskLostError, on_ray, tasks  # noqa: E402
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 TESTS = Path(__file__).parents[1]
 ray.cloudpickle.register_pickle_by_value(killing)  # nodes cannot import what stands in tests/
 
