@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rg_helpers.plots.style import FAINT, FAMILY_STYLES, new_figure
+from matplotlib.colors import to_rgba
+
+from rg_helpers.plots.style import FAMILY_STYLES, INK, new_figure
 from rg_helpers.problems import VERDICTS
 from rg_helpers.sliders.slide import slide
 from rg_helpers.statistics import wilson_interval
@@ -52,8 +54,9 @@ def draw_error_types(rows: Sequence[Mapping[str, Any]], difficulty: int) -> Figu
         for place, kind in enumerate(TYPES):
             count = row["first_errors"].get(kind, 0)
             share, interval = count / row["n"], wilson_interval(count, row["n"])
-            axes.barh([-place], [share], height=0.6, color=style.colour, gid=f"bar {family} {kind}")
-            axes.plot([interval.low, interval.high], [-place] * 2, color=FAINT, linewidth=1.4)
+            fill = to_rgba(style.colour, 0.4)  # light, so that the whisker stands out on it
+            axes.barh([-place], [share], height=0.6, color=fill, edgecolor=style.colour)
+            axes.plot([interval.low, interval.high], [-place] * 2, color=INK, linewidth=1.4)
             axes.annotate(
                 str(count),
                 (interval.high, -place),

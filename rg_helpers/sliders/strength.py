@@ -89,15 +89,13 @@ def draw_strengths(
             axes.errorbar(x, y, yerr=errors, capsize=2.5, elinewidth=1, label=title, **look)
             at = next((i for i, r in enumerate(points) if r["strength"] == strength), None)
             if at is not None:
-                label = f"{y[at]:.2f}"
-                shift = (-9, "right") if place == 0 else (9, "left")
+                side, where = ("right", 4) if place == 0 else ("left", -4)
                 axes.annotate(
-                    label,
-                    (x[at], y[at]),
-                    xytext=(shift[0], 0),
+                    f"{y[at]:.3f}",
+                    (x[at], points[at]["high"]),
+                    xytext=(where, 3),
                     textcoords="offset points",
-                    ha=shift[1],
-                    va="center",
+                    ha=side,
                     fontsize=9,
                     color=INK,
                 )
@@ -145,8 +143,8 @@ def describe_strengths(
     """Return the alt text of `draw_strengths`."""
     found = [row for row in rows if row["strength"] == strength]
     words = [
-        f"{row['family']}, {(titles or {}).get(row['arm'], row['arm'])}: {row['solved']:.2f} "
-        f"[{row['low']:.2f}, {row['high']:.2f}]"
+        f"{row['family']}, {(titles or {}).get(row['arm'], row['arm'])}: {row['solved']:.3f} "
+        f"[{row['low']:.3f}, {row['high']:.3f}]"
         for row in found
     ]
     return f"Share of validation problems solved at lambda {strength:g}: {'; '.join(words)}."

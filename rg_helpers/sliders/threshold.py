@@ -73,21 +73,21 @@ def draw_threshold(rows: Sequence[Mapping[str, Any]], threshold: float) -> Figur
         if row[name] is not None:
             here = {"color": style.colour, "marker": style.marker, "markersize": 8, "zorder": 3}
             curves.plot([threshold], [row[name]], linestyle="", **here)
-            # The value stands with its name in the legend line of the curve.
             curves.lines[-2].set_label(f"{name} {row[name]:.2f}")
     curves.axvline(threshold, color=FAINT, linewidth=1, gid="threshold")
     best = max(rows, key=lambda r: r["F1"])
     curves.axvline(best["threshold"], color=FAINT, linewidth=1, linestyle=":", gid="best")
     curves.annotate(
-        f"highest F1 at {best['threshold']:.2f}",
-        (best["threshold"], 1.02),
+        f" highest F1 at {best['threshold']:.2f} ",
+        (best["threshold"], 1.08),
         ha="left" if best["threshold"] < 0.5 else "right",
+        va="bottom",
         fontsize=9,
         color=FAINT,
         annotation_clip=False,
     )
     curves.set(xlabel="least weight of an edge", ylim=(-0.03, 1.08), title="Cut and agreement")
-    curves.title.set_y(1.06)
+    curves.title.set_y(1.08)
     curves.legend(loc="center right", fontsize=9)
     counts = {
         "both": ("drawn and gold", row["hits"]),
@@ -102,10 +102,11 @@ def draw_threshold(rows: Sequence[Mapping[str, Any]], threshold: float) -> Figur
             color=EDGE_STYLES[name].colour if name == "both" else "white",
             edgecolor=EDGE_STYLES[name].colour,
             hatch={"both": "", "extra": "....", "missed": "///"}[name],
+            height=0.5,
             gid=f"bar {name}",
         )
         bars.annotate(f" {count}", (count, -place), va="center")
-        bars.annotate(label, (0, -place + 0.47), fontsize=9, va="bottom")
+        bars.annotate(label, (0, -place + 0.27), fontsize=9, va="bottom")
     bars.set(xlim=(0, 1.15 * most + 1), yticks=[], title=f"Edges at {threshold:.2f}")
     bars.set(ylim=(-2.6, 0.9))
     return figure

@@ -23,6 +23,10 @@ def tiny_model(tmp_path_factory):
     return save_model(folder, model, build_tokenizer())
 
 
+def solve_all(model, tokenizer, problems, **options):
+    return [gold_trace(problem, tokenizer) for problem in problems]
+
+
 def test_page_shows_the_first_solution_of_the_kind(tiny_model, tmp_path, monkeypatch, capsys):
     kept = []
 
@@ -61,6 +65,6 @@ def test_page_shows_the_first_solution_of_the_kind(tiny_model, tmp_path, monkeyp
     ]
     heads = [weights_of(data, "attention", 0, head) for head in range(2)]
     assert abs(heads[0] - heads[1]).max() > 0.01
-    monkeypatch.setattr(explore, "sample_traces", lambda m, t, p, **o: solve(m, t, p)[:1] * len(p))
+    monkeypatch.setattr(explore, "sample_traces", solve_all)
     assert main(["explore", *options, "--solution", "wrong"]) == 2
     assert "none of 2 solutions" in capsys.readouterr().err

@@ -221,7 +221,7 @@ def test_every_control_and_line_has_a_name(open_page, flawed_data):
     assert page.get_by_role("slider", name=re.compile("least weight")).count() == 1
     assert page.get_by_role("listbox", name="problem and solution").count() == 1
     assert page.get_by_role("option").count() == page.locator("option, .rgx-row").count()
-    assert page.get_by_role("group", name="solution").count() == 1
+    assert page.get_by_role("group", name="solution", exact=True).count() == 1
     assert "edges of at least" in page.get_attribute("svg.rgx-picture", "aria-label")
 
 

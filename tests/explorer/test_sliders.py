@@ -85,7 +85,7 @@ def test_strengths_are_those_of_the_committed_experiment():
     figure = draw_strengths(rows, strongest)
     for row in rows:
         if row["strength"] == strongest:
-            assert f"{row['solved']:.2f}" in texts_of(figure)
+            assert f"{row['solved']:.3f}" in texts_of(figure)
     with pytest.raises(ValueError, match="was not tried"):
         draw_strengths(rows, 12.5)
     with pytest.raises(ValueError, match="no tuning of 'koleo'"):
