@@ -51,3 +51,9 @@ def test_its_commands_exist(command):
     from rg_helpers.course.commands import COMMANDS
 
     assert command.replace("-", "_") in COMMANDS
+
+
+def test_contributing_is_one_screen():
+    lines = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").splitlines()
+    assert len(lines) <= 60
+    assert max(map(len, lines)) <= 110
