@@ -1,9 +1,11 @@
-"""Which of several samples of a problem to hand in: ways to choose, held against each other."""
+"""Which of several samples of a problem to hand in: ways to choose, held against each other.
+
+The risk that a vote gives (self-consistency) is `consistency.answer_disagreement`.
+"""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -25,24 +27,6 @@ def chosen_right(risks: np.ndarray, right: np.ndarray, clusters: np.ndarray) -> 
     chosen = risks == least[clusters]
     taken = np.bincount(clusters[chosen], minlength=count)
     return np.bincount(clusters[chosen], right[chosen], minlength=count) / taken
-
-
-def vote_risks(answers: Sequence[str | None], clusters: np.ndarray) -> np.ndarray:
-    """Return the risk that a vote gives: minus how many samples of the problem agree.
-
-    Self-consistency (Wang et al. 2022, arXiv 2203.11171). A sample without an answer agrees with
-    nobody, not even with itself.
-    """
-    votes = Counter(
-        (number, answer)
-        for number, answer in zip(clusters.tolist(), answers, strict=True)
-        if answer is not None
-    )
-    found = [
-        -votes[number, answer] if answer is not None else 0
-        for number, answer in zip(clusters.tolist(), answers, strict=True)
-    ]
-    return np.array(found, np.float64)
 
 
 def best_of_samples(

@@ -45,6 +45,7 @@ from rg_helpers.error_prediction.metrics import reliability
 from rg_helpers.error_prediction.protocol import FOLDS
 from rg_helpers.error_prediction.trace_set import TraceSet
 from rg_helpers.error_prediction.transfer import difficulty_groups, transfer_matrix
+from rg_helpers.error_prediction.uses import uses
 from rg_helpers.statistics import DRAWS
 
 if TYPE_CHECKING:
@@ -215,6 +216,7 @@ def family_report(
         "increments": gains,
         "over_rewired": over_rewired,
         "reliability": {one.name: reliability(measured[one.name].scores, wrong) for one in chosen},
+        **uses(measured, wrong, ids, settings.side_draws, settings.seed),
     }
     how |= {"draws": settings.side_draws, "progress": False}
     dealt = shuffled_within_problems(wrong, ids, settings.seed)

@@ -164,3 +164,16 @@ def test_a_model_folder_can_be_named(tmp_path):
     command = predict._command(arguments)
     assert str(tmp_path) not in command, "nothing written names a machine's folders"
     assert "--target flawed" in command
+
+
+def test_risks_are_put_to_use_beside_the_baselines(report):
+    found = report["families"]["arithmetic"]
+    rows = {row["name"]: row for row in found["abstention"]}
+    assert rows["all_baselines"]["curve"][-1] == [1.0, pytest.approx(found["base_rate"])]
+    for name, row in rows.items():
+        assert row["risk_at"]["0.5"]["low"] <= row["risk_at"]["0.5"]["high"]
+        assert ("less" in row) == (name != "all_baselines")
+    chosen = {row["name"]: row for row in found["best_of_samples"]}
+    best = chosen["oracle"]["solved"]["value"]
+    assert all(row["solved"]["value"] <= best for row in chosen.values())
+    assert chosen["text_boosting"]["solved"]["value"] > chosen["any"]["solved"]["value"]

@@ -9,7 +9,6 @@ from rg_helpers.error_prediction.best_of_samples import (
     ORACLE,
     best_of_samples,
     chosen_right,
-    vote_risks,
 )
 from rg_helpers.error_prediction.risk_coverage import (
     area_under_risk_coverage,
@@ -68,8 +67,6 @@ def test_choosing_among_samples_by_hand():
     right = np.array([True, False, False, False, True, False])
     risks = np.array([0.3, 0.3, 0.9, 0.1, 0.2, 0.5])
     assert chosen_right(risks, right, clusters) == pytest.approx([0.5, 0, 0])
-    votes = vote_risks(["7", "8", "8", "5", None, None], clusters)
-    assert votes.tolist() == [-1, -2, -2, -1, 0, 0]
     found = best_of_samples({"risk": risks}, right, clusters, cluster_weights(3, 20))
     assert found["any"].value == pytest.approx((1 / 3 + 1 / 2 + 0) / 3)
     assert found["risk"].value == pytest.approx(0.5 / 3)
