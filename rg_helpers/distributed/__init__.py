@@ -11,16 +11,20 @@ needs the same version of this package and of Ray (extra `ray`), which is checke
 
 from rg_helpers.distributed.cluster import Needs, connected, tasks_at_once_here
 from rg_helpers.distributed.files import emptied_after, files_made, read_files, write_files
+from rg_helpers.distributed.models import SentModel, received_model, sent_model
 from rg_helpers.distributed.tasks import TaskLostError, on_ray
 
 __all__ = [
     "Needs",
+    "SentModel",
     "TaskLostError",
     "connected",
     "emptied_after",
     "files_made",
     "on_ray",
     "read_files",
+    "received_model",
+    "sent_model",
     "tasks_at_once_here",
     "write_files",
 ]

@@ -22,10 +22,13 @@ from tqdm.auto import tqdm
 from rg_helpers.artefacts import read_json
 from rg_helpers.distributed import (
     Needs,
+    SentModel,
     emptied_after,
     files_made,
     on_ray,
     read_files,
+    received_model,
+    sent_model,
     write_files,
 )
 from rg_helpers.experiment.arms import ARMS
@@ -33,8 +36,6 @@ from rg_helpers.experiment.unit import Unit, unit_path
 from rg_helpers.experiment.workers import Opening, opened_with
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerFast
-
     from rg_helpers.experiment.place import Place
 
 OF_FAMILY = ("predictor-*", "timing-*")
@@ -42,12 +43,11 @@ OF_FAMILY = ("predictor-*", "timing-*")
 
 @dataclass(frozen=True, eq=False)
 class _Sent:
-    """What a node's process needs to open a place of its own: the model, on the CPU."""
+    """What a node's process needs to open a place of its own."""
 
     work: Callable[[Opening, Any], Any]
     opening: Opening
-    model: PreTrainedModel
-    tokenizer: PreTrainedTokenizerFast
+    model: SentModel
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +92,7 @@ def on_nodes(
     if not left:
         return [found[number] for number in range(len(items))]
     there = replace(opening, threads=needs.cpus)
-    sent = _Sent(work, there, place.model, place.tokenizer)
+    sent = _Sent(work, there, sent_model(place.model, place.tokenizer))
     tasks = (_Item(items[n], _files_for(place, items[n])) for n in left)
     how = {"title": title, "total": len(left), "progress": progress}
     tell = tqdm.write if progress else None
@@ -130,7 +130,7 @@ def _prepare(sent: _Sent) -> _Seat:
     scratch = Path(tempfile.mkdtemp(prefix="rgh-units-"))
     atexit.register(shutil.rmtree, scratch, ignore_errors=True)
     opening = replace(sent.opening, runs=scratch)
-    return _Seat(sent.work, opened_with(opening, sent.model, sent.tokenizer))
+    return _Seat(sent.work, opened_with(opening, *received_model(sent.model)))
 
 
 def _run(seat: _Seat, task: _Item) -> tuple[Any, dict[str, bytes]]:

@@ -20,7 +20,7 @@ from tqdm.auto import tqdm
 
 from rg_helpers.artefacts import provenance, read_json, write_json
 from rg_helpers.comparison.stages import model_hash
-from rg_helpers.distributed import Needs
+from rg_helpers.distributed import Needs, sent_model
 from rg_helpers.error_prediction.fit_traces import FitTraces
 from rg_helpers.error_prediction.problem_record import problem_from_record
 from rg_helpers.error_prediction.trace_set import PROBLEM
@@ -182,7 +182,7 @@ def draw_solutions(
                     run.draw(chunk, bad)
             else:
                 reading = Reading(
-                    model, tokenizer, model_key, names, fit, probes, problems, memory,
+                    sent_model(model, tokenizer), model_key, names, fit, probes, problems, memory,
                     solutions.path.name, nodes,
                 )  # fmt: skip
                 chunks = in_chunks(solutions)

@@ -7,12 +7,17 @@ node has made is kept as soon as it arrives; tables are written in the order of 
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from rg_helpers.distributed import Needs, on_ray, tasks_at_once_here
+from rg_helpers.distributed import (
+    Needs,
+    SentModel,
+    on_ray,
+    received_model,
+    tasks_at_once_here,
+)
 from rg_helpers.error_prediction.fit_traces import FitTraces
 from rg_helpers.scoring.memory import Budget, memory_budget
 from rg_helpers.scoring.solution_file import Solution
@@ -20,18 +25,14 @@ from rg_helpers.scoring.stages import Stage
 from rg_helpers.scoring.work_out import Made, stages_of, work_out
 from rg_helpers.traces import BadLine
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerFast
-
 Chunk = tuple[list[Solution], list[BadLine]]
 
 
 @dataclass(frozen=True, eq=False)
 class Reading:
-    """What a node needs to draw: `model` is on the CPU; `memory` bounds one process, in GiB."""
+    """What a node needs to draw; `memory` bounds one process, in GiB."""
 
-    model: PreTrainedModel
-    tokenizer: PreTrainedTokenizerFast
+    model: SentModel
     model_key: str
     methods: tuple[str, ...]
     fit: FitTraces | None
@@ -94,9 +95,7 @@ def draw_on_nodes(
             yield _ChunkTask(tuple(solutions), found)
 
     how = {"prepare": _prepare, "needs": reading.needs, "in_turn": True, "tell": tell}
-    for task, (made, notes) in on_ray(
-        _draw_chunk, tasks(), _portable(reading), **how, progress=False
-    ):
+    for task, (made, notes) in on_ray(_draw_chunk, tasks(), reading, **how, progress=False):
         number = numbers.pop(task)
         solutions, bad = waiting[number]
         for one in made:
@@ -108,20 +107,13 @@ def draw_on_nodes(
         write_whole()
 
 
-def _portable(reading: Reading) -> Reading:
-    """Return the same with a model that any node can read: on the CPU."""
-    if reading.model.device.type == "cpu":
-        return reading
-    return replace(reading, model=copy.deepcopy(reading.model).to("cpu"))
-
-
 def _prepare(reading: Reading) -> _Reader:
     """Build the stages, once a process of a node; its tasks share the node's free memory."""
-    model = reading.model.to("cuda" if reading.needs.gpus else "cpu").eval()
+    model, tokenizer = received_model(reading.model, "cuda" if reading.needs.gpus else "cpu")
     stages = stages_of(
         reading.methods,
         model,
-        reading.tokenizer,
+        tokenizer,
         reading.fit,
         reading.model_key,
         reading.probes,

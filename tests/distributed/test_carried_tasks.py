@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import pickle
 
 import pytest
 
-from rg_helpers.distributed import emptied_after, files_made, read_files, write_files
+from rg_helpers.distributed import (
+    emptied_after,
+    files_made,
+    read_files,
+    received_model,
+    sent_model,
+    write_files,
+)
 from rg_helpers.distributed.program import check_same, program
 from rg_helpers.distributed.tasks import AHEAD, WINDOW, _has_room, _Sent
 
@@ -62,6 +70,25 @@ def test_no_task_is_sent_far_ahead_of_one_that_others_wait_for():
     assert _has_room(sent(0, 23), WINDOW * 3 - 1, 3, True)
     assert not _has_room(sent(0, 23), WINDOW * 3, 3, True), "number 0 is slow"
     assert _has_room(sent(0, 23), 1000, 3, False), "nobody waits for it"
+
+
+def test_a_model_arrives_as_it_left(one_thread):
+    import torch
+    from tiny_models import tiny_model
+
+    from rg_helpers.comparison.stages import model_hash
+
+    for name, dtype in (("qwen3", torch.float32), ("gpt2", torch.bfloat16)):
+        model = tiny_model(name).to(dtype)
+        sent = pickle.loads(pickle.dumps(sent_model(model, "tokenizer")))
+        found, tokenizer = received_model(sent)
+        assert tokenizer == "tokenizer"
+        assert not found.training
+        assert model_hash(found) == model_hash(model)
+        tokens = torch.arange(12)[None]
+        ours, wanted = (m(tokens, output_hidden_states=True) for m in (found, model))
+        assert torch.equal(ours.logits, wanted.logits)
+        assert len(ours.hidden_states) == len(wanted.hidden_states) == 3
 
 
 def test_another_program_is_refused_and_named():

@@ -104,7 +104,7 @@ def test_scoring_goes_on_when_a_node_dies(killer, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(TESTS / "scoring")
     from score_toys import TOKENIZER, text_rows, tiny_reader, write_lines
 
-    from rg_helpers.scoring import chunks
+    from rg_helpers.scoring import chunks, on_nodes
     from rg_helpers.scoring.draw import draw_solutions
     from rg_helpers.scoring.solution_file import read_solutions
 
@@ -119,16 +119,19 @@ def test_scoring_goes_on_when_a_node_dies(killer, tmp_path, monkeypatch):
     torch.set_num_threads(before)
 
     folder, head_id = str(killer.folder), killer.head
-    model = tiny_reader()
+    real = on_nodes._draw_chunk
 
-    def watched(module, given):
-        wait_to_be_killed(folder, head_id, "forward")
+    def watched(reader, task):
+        wait_to_be_killed(folder, head_id, "chunk")
+        return real(reader, task)
 
-    model.register_forward_pre_hook(watched)  # travels with the model
+    monkeypatch.setattr(on_nodes, "_draw_chunk", watched)
     killer.start()
-    there = draw_solutions(solutions, model, tmp_path / "there", nodes=Needs(), progress=False)
+    there = draw_solutions(
+        solutions, tiny_reader(), tmp_path / "there", nodes=Needs(), progress=False
+    )
     killer.join()
-    assert killer.killed == "forward", "no forward pass ever ran on the second node"
+    assert killer.killed == "chunk", "no chunk was ever drawn on the second node"
     assert any("was lost with its node" in note for note in there.notes)
     assert there.drawn == here.drawn, "each solution enters once at every stage"
     assert there.left_out == here.left_out == 1
