@@ -67,7 +67,7 @@ def fingerprint(
 
 
 def hash_package() -> str:
-    """Hash every Python source of this package, by relative name and content."""
+    """Hash every source of this package, by relative name and content."""
     return package_hash()
 
 

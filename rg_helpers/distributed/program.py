@@ -9,6 +9,8 @@ from pathlib import Path
 
 from rg_helpers.artefacts import sha256_of, versions
 
+SOURCES = (".py", ".js", ".css", ".json", ".bib")  # programs, and what they are shipped with
+
 
 @dataclass(frozen=True)
 class Program:
@@ -45,7 +47,7 @@ def check_same(wanted: Program) -> None:
 
 
 def package_hash() -> str:
-    """Hash every Python source of this package, by relative name and content."""
+    """Hash every source of this package, by relative name and content."""
     folder = Path(__file__).resolve().parents[1]
-    files = sorted(folder.rglob("*.py"))
+    files = sorted(path for path in folder.rglob("*") if path.suffix in SOURCES)
     return sha256_of(*(part for f in files for part in (f.relative_to(folder).as_posix(), f)))

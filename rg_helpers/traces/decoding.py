@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from transformers import LogitsProcessor, LogitsProcessorList
+from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
 from rg_helpers.artefacts import sha256_of
 from rg_helpers.problems import Problem
@@ -137,8 +137,10 @@ def decode_batch(
     processors = LogitsProcessorList()
     if temperature > 0:
         processors.append(_SeededRows(batch, temperature, room))
-    with evaluating(model):
-        output = model.generate(
+    # LoRA's matrices hang in the inner model; peft's own `generate` would put its settings back.
+    writer = model.get_base_model() if hasattr(model, "get_base_model") else model
+    with evaluating(model), _without_its_own_settings(writer):
+        output = writer.generate(
             input_ids=ids.to(model.device),
             attention_mask=mask.to(model.device),
             do_sample=False,
@@ -181,6 +183,20 @@ def _agreed(draft: Sequence[int], chosen: Sequence[int], ends: frozenset[int]) -
         if proposed != token or token in ends:
             return list(chosen[: index + 1])
     return list(chosen)
+
+
+@contextmanager
+def _without_its_own_settings(model: PreTrainedModel) -> Iterator[None]:
+    """Hide a model's generation settings: whatever of them bends its distribution, or its cache.
+
+    `generate` fills what it is not given from them, suppressed tokens and a static cache as well.
+    """
+    former = model.generation_config
+    model.generation_config = GenerationConfig()
+    try:
+        yield
+    finally:
+        model.generation_config = former
 
 
 @contextmanager

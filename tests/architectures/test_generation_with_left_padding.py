@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from architecture_toys import PAIRS, greedy_without_padding, toy
+from transformers import GenerationConfig
 
 from rg_helpers.problems import generate_problem
 from rg_helpers.traces import encode_text, sample_traces
@@ -52,3 +53,22 @@ def test_seeded_samples_do_not_depend_on_the_batch(architecture, tokenizer):
     together, alone = written(6), written(1)
     assert [trace.token_ids for trace in together] == [trace.token_ids for trace in alone]
     assert len({trace.solution for trace in together}) > 3
+
+
+def test_a_models_own_generation_settings_bend_nothing_and_are_put_back():
+    model, words = toy("llama", "llama3")
+    plain = sample_traces(model, words, PROBLEMS, max_new_tokens=4, progress=False)
+    prompt = encode_text(words, PROBLEMS[0].prompt)[0]
+    first = greedy_without_padding(model, prompt, set(), 1)
+    former = model.generation_config
+    settings = {"suppress_tokens": first, "cache_implementation": "static"}
+    model.generation_config = own = GenerationConfig(**former.to_diff_dict() | settings)
+    try:
+        for draft in (False, True):
+            found = sample_traces(
+                model, words, PROBLEMS, max_new_tokens=4, draft=draft, progress=False
+            )
+            assert [trace.solution for trace in found] == [trace.solution for trace in plain]
+            assert model.generation_config is own
+    finally:
+        model.generation_config = former

@@ -117,8 +117,11 @@ def _name_headings(body: str) -> tuple[str, list[tuple[str, str]]]:
 
 
 def _keep_static_outputs(notebook: nbformat.NotebookNode) -> None:
-    """Drop widget views, which are empty without a kernel, where nothing stands beside them."""
+    """Drop widget views, which are empty without a kernel; pictures and pages beside them stay."""
     notebook.metadata.pop("widgets", None)
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs = [output for output in cell.outputs if not is_widget_view(output)]
+            for data in (output.get("data", {}) for output in cell.outputs):
+                for kind in [kind for kind in data if "widget-view" in kind]:
+                    del data[kind]
