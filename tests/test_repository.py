@@ -166,7 +166,8 @@ def test_everything_imported_is_declared():
     known = {IMPORT_NAMES.get(name, name.replace("-", "_")) for name in declared}
     known |= set(sys.stdlib_module_names) | {"rg_helpers", "conftest"}
     for folder in ("benchmarks", "tests"):  # pyproject.toml and tests put them on the path
-        known |= {path.stem for path in (ROOT / folder).glob("*.py")}
+        known |= {path.stem for path in (ROOT / folder).rglob("*.py")}
+        known |= {path.name for path in (ROOT / folder).iterdir() if path.is_dir()}
     undeclared = {}
     for path in _tracked():
         if path.suffix != ".py":
