@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 
 STARTS = 3  # of a node: Ray gives it 30 s to answer, which a busy machine can miss
-CURRENT = (
-    Path(tempfile.gettempdir()) / "ray" / "ray_current_cluster"
-)  # how Ray finds "the cluster of this machine"
+# How Ray finds "the cluster of this machine".
+CURRENT = Path(tempfile.gettempdir()) / "ray" / "ray_current_cluster"
 PORTS = ("metrics_agent_port", "metrics_export_port", "runtime_env_agent_port")
 # Deaths are noticed within seconds, and a slow start is no death.
 SYSTEM = {

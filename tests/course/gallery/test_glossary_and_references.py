@@ -106,9 +106,7 @@ def test_every_work_can_be_found():
         assert work.links or re.search(r"\d", work.place), f"{work.key}: arXiv, DOI, or a volume"
         assert re.fullmatch(r"[a-z]+\d{4}", work.key), work.key
         assert work.key.endswith(work.year), work.key
-        if (
-            work.arxiv
-        ):  # a work is not older than its preprint, and seldom more than three years younger
+        if work.arxiv:  # not older than its preprint, and seldom more than three years younger
             assert 2000 + int(work.arxiv[:2]) <= int(work.year) + 1, work.key
             assert int(work.year) <= 2000 + int(work.arxiv[:2]) + 3, work.key
 
