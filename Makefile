@@ -16,7 +16,7 @@ export TOKENIZERS_PARALLELISM ?= false
 export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help environment course test lint unit-tests notebook-tests lab lock
+.PHONY: help environment course test lint unit-tests notebook-tests cluster-tests gallery lab lock
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 18
@@ -49,6 +49,12 @@ unit-tests: environment ## run the tests
 notebook-tests: environment ## execute every notebook at smoke size, cell by cell
 	RGH_PROFILE=smoke $(BIN)/python -m pytest -n $(JOBS) --dist loadscope --nbval-lax \
 	    --nbval-current-env --nbval-cell-timeout 120 --timeout 300 notebooks/*.ipynb
+
+cluster-tests: environment ## tests that start and kill nodes of a Ray cluster on this machine
+	RGH_CLUSTER_TESTS=1 $(BIN)/python -m pytest tests/distributed
+
+gallery: environment ## the course as pages, from the committed notebooks
+	$(BIN)/rgh report --committed
 
 lab: environment ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab notebooks

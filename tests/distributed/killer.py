@@ -53,7 +53,8 @@ class Killer(threading.Thread):
                     with contextlib.suppress(psutil.NoSuchProcess):
                         process = psutil.Process(int(pid))
                         process.kill()  # its raylet is dead; a process that lags must not answer
-                        process.wait(SECONDS)
+                        while process.status() != psutil.STATUS_ZOMBIE:  # until it is gone
+                            time.sleep(0.05)
                     self.killed = name
                     break
             time.sleep(0.05)
