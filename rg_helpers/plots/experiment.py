@@ -71,6 +71,7 @@ def draw_experiment(
     panels[0, 0].set_ylim(-len(arms) + 0.3, 0.7)
     if panels_down == 2:
         panels[1, 0].set_ylabel("solved")
+        panels[1, 0].set_ylim(bottom=0)  # once all panels are drawn, which share their height
         shown: dict[str, Any] = {}
         for axes in panels[1]:
             handles, labels = axes.get_legend_handles_labels()
@@ -124,7 +125,6 @@ def _draw_curves(
     axes.set_xticks(sizes, [str(size) for size in sizes])
     axes.minorticks_off()
     axes.set_xlabel("training problems")
-    axes.set_ylim(bottom=0)
     axes.grid(linewidth=0.5)
     axes.set_axisbelow(True)
 

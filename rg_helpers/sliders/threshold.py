@@ -79,7 +79,7 @@ def draw_threshold(rows: Sequence[Mapping[str, Any]], threshold: float) -> Figur
     curves.axvline(best["threshold"], color=FAINT, linewidth=1, linestyle=":", gid="best")
     curves.annotate(
         f" highest F1 at {best['threshold']:.2f} ",
-        (best["threshold"], 1.08),
+        (best["threshold"], 0.0),
         ha="left" if best["threshold"] < 0.5 else "right",
         va="bottom",
         fontsize=9,

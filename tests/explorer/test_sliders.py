@@ -88,8 +88,8 @@ def test_strengths_are_those_of_the_committed_experiment():
             assert f"{row['solved']:.3f}" in texts_of(figure)
     with pytest.raises(ValueError, match="was not tried"):
         draw_strengths(rows, 12.5)
-    with pytest.raises(ValueError, match="no tuning of 'koleo'"):
-        strength_rows(result, "koleo")
+    with pytest.raises(ValueError, match="no tuning of 'alignment_random_heads'"):
+        strength_rows(result, "alignment_random_heads")
 
 
 def test_error_types_are_drawn_as_shares_of_all_solutions():

@@ -28,7 +28,10 @@ def test_a_child_scores_the_file_it_is_told(benchmark, tmp_path, capsys):
     assert len({row["id"] for row in rows}) == 9
     assert {row["family"] for row in rows} == set(benchmark.FAMILIES)
     assert benchmark.main(["--child", "5", "at_once"]) == 0
-    assert json.loads(capsys.readouterr().out.splitlines()[-1])["bytes"] >= 0
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])["bytes"]
+    # This process holds memory of former tests: how much is really new, only a fresh one can tell.
+    assert isinstance(found, int)
+    assert abs(found) < 2**30
     assert chunks.CHUNK_SOLUTIONS == 10**9
 
 
