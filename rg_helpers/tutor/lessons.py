@@ -157,7 +157,7 @@ def lesson(
     path = classroom.path(f"lesson-{family}-{misconception.operation}-{arm}-{seed}", **given)
     if path.is_file():
         return read_json(path)
-    student, sizes = student_of(classroom, misconception), {}
+    student = student_of(classroom, misconception)
     sizes = {"operations": plan.operations, "distractors": plan.distractors}
     if arm != "none":
         taken = {problem.problem_id for problem in taught_problems(misconception, plan)}

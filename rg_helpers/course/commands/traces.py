@@ -96,13 +96,7 @@ def run(arguments: argparse.Namespace) -> int:
         source=source_hash(SOURCE),
     )
     record_path = out.with_suffix(".json")
-    if out.exists():
-        if _made_with(record_path) != key:
-            raise ValueError(
-                f"{out} exists and was made with other settings, another model or another version: "
-                "give another --out, or delete it"
-            )
-        print(f"already there: {out}")
+    if _is_there(out, record_path, key):
         return 0
     engine = open_engine(engine_name, model, tokenizer, arguments.batch_size)
     parts = out.with_name(f".{out.name}.{key[:12]}.parts")
@@ -176,13 +170,7 @@ def _own_prompts(
         source=source_hash(OWN_SOURCE),
     )
     record_path = out.with_suffix(".json")
-    if out.exists():
-        if _made_with(record_path) != key:
-            raise ValueError(
-                f"{out} exists and was made with other settings, another model or another version: "
-                "give another --out, or delete it"
-            )
-        print(f"already there: {out}")
+    if _is_there(out, record_path, key):
         return EXIT_LEFT_OUT if bad else 0
     engine = open_engine(engine_name, model, tokenizer, arguments.batch_size)
     parts = out.with_name(f".{out.name}.{key[:12]}.parts")
@@ -227,6 +215,19 @@ def _plan(family: str, arguments: argparse.Namespace) -> Sampling:
         seed=arguments.seed,
         max_new_tokens=arguments.max_new_tokens,
     )
+
+
+def _is_there(out: Path, record_path: Path, key: str) -> bool:
+    """Tell whether the file was written before; `ValueError` if it is another than is asked for."""
+    if not out.exists():
+        return False
+    if _made_with(record_path) != key:
+        raise ValueError(
+            f"{out} exists and was made with other settings, another model or another version: "
+            "give another --out, or delete it"
+        )
+    print(f"already there: {out}")
+    return True
 
 
 def _made_with(record_path: Path) -> str | None:
