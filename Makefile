@@ -37,7 +37,7 @@ course: environment ## execute every notebook (PROFILE=cpu) and write runs/repor
 	@status=0; $(BIN)/rgh run --profile $(PROFILE) --jobs $(JOBS) || status=$$?; \
 	    $(BIN)/rgh report && exit $$status
 
-test: lint unit-tests notebook-tests ## lint, tests, and every notebook at smoke size
+test: lint unit-tests notebook-tests cluster-tests ## lint, tests, every notebook at smoke size
 
 lint: environment ## check style and format
 	$(BIN)/ruff check .
@@ -51,7 +51,7 @@ notebook-tests: environment ## execute every notebook at smoke size, cell by cel
 	    --nbval-current-env --nbval-cell-timeout 120 --timeout 300 notebooks/*.ipynb
 
 cluster-tests: environment ## tests that start and kill nodes of a Ray cluster on this machine
-	RGH_CLUSTER_TESTS=1 $(BIN)/python -m pytest tests/distributed
+	RGH_CLUSTER_TESTS=1 $(BIN)/python -m pytest tests/distributed/test_ray_cluster.py
 
 gallery: environment ## the course as pages, from the committed notebooks
 	$(BIN)/rgh report --committed

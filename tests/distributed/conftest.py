@@ -31,7 +31,7 @@ def head():
     """A connected cluster of one node, `ray.cluster_utils.Cluster`.
 
     Nodes start and die in their own time, and a busy machine makes them miss Ray's own limits, so
-    tests that need a cluster run where they are asked for: `make cluster-tests`.
+    `make test` runs the tests that need a cluster after all others: `make cluster-tests`.
     """
     pytest.importorskip("ray")
     if not os.environ.get(ASKED):

@@ -1,8 +1,8 @@
 """Killing a node of a test's cluster while a task runs on it, for certain.
 
-A task calls `wait_to_be_killed`: on the head it goes on at once; on another node it says that it
-is there and waits. `Killer` waits for that, kills the node with SIGKILL and, once the task's
-process is gone, lets everybody go on.
+A task calls `wait_to_be_killed`: it says where it is and waits, on the head too, so that there is
+work left for the other node however late it comes up. `Killer` waits for a task there, kills the
+node with SIGKILL and, once the task's process is gone, lets everybody go on.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from pathlib import Path
 
 import psutil
 
-SECONDS = 700.0  # for a busy machine: the wait ends when all is well
+SECONDS = 240.0  # for a busy machine: the wait ends when all is well
 RELEASED = "released"
 
 
-def wait_to_be_killed(folder: str, head: str, name: str) -> None:
-    """Write down that `name` has begun on this node; wait there unless it is the head."""
+def wait_to_be_killed(folder: str, name: str) -> None:
+    """Write down that `name` has begun on this node; wait until the other node was killed."""
     import os
     import uuid
 
@@ -30,9 +30,9 @@ def wait_to_be_killed(folder: str, head: str, name: str) -> None:
     begun.with_suffix(".partial").write_text(f"{name} {here} {os.getpid()}")
     begun.with_suffix(".partial").rename(begun)
     deadline = time.monotonic() + SECONDS
-    while here != head and not (Path(folder) / RELEASED).exists():
+    while not (Path(folder) / RELEASED).exists():
         if time.monotonic() > deadline:
-            raise TimeoutError("nobody killed this node")
+            raise TimeoutError("no node was killed")
         time.sleep(0.05)
 
 
