@@ -84,7 +84,7 @@ FORMS = (
     ClaimForm("gsm8k.reader.{perplexity,accuracy,most_common_answer}"),
     ClaimForm("gsm8k.edges.*.{within_line_auc,matched_auc}"),
     ClaimForm("gsm8k.predict.*.{auroc,within_problem_auc,within_writer_auc}"),
-    ClaimForm("gsm8k.score.minutes"),
+    ClaimForm("gsm8k.score.minutes", "python benchmarks/score_solutions.py"),
     ClaimForm("gsm8k.increment.{every_baseline_graphs,writer_and_numbers_graphs}.delta_auroc"),
     ClaimForm(
         "bench.training_step.cpu.{time_vs_ce,speedup_vs_original,memory_vs_ce}",
@@ -95,8 +95,12 @@ FORMS = (
         "bench.training_step.{cpu,gpu}.{alignment,disorder,error_feedback,koleo,entropy_only}"
         ".{time_vs_ce,speedup_vs_original,memory_vs_ce}"
     ),
-    ClaimForm("bench.generation.{cpu,gpu}.{batched,continuous}_vs_{batch1,batch64}"),
-    ClaimForm("bench.score.memory_4n_vs_n"),
+    ClaimForm(
+        "bench.generation.cpu.{batched,continuous}_vs_{batch1,batch64}",
+        "python benchmarks/generation.py",
+    ),
+    ClaimForm("bench.generation.gpu.{batched,continuous}_vs_{batch1,batch64}"),
+    ClaimForm("bench.score.memory_4n_vs_n", "python benchmarks/score_memory.py"),
     ClaimForm(
         f"train.{{base,ce,ce_equal_time,alignment,alignment_shuffled}}.{FAMILY}.accuracy_hard",
         EXPERIMENT,
@@ -106,6 +110,7 @@ FORMS = (
     ClaimForm(
         f"train.*.{FAMILY}.{{gain_vs_ce_equal_time,gain_vs_shuffled,data_ratio_at_equal_accuracy}}"
     ),
+    ClaimForm("tutor.all_students.{all,asking}.{gain_vs_random,gain_vs_other}", "rgh tutor"),
     ClaimForm("tutor.{arithmetic,deduction,program}.*.{gain_vs_random,gain_vs_other}"),
     ClaimForm("course.minutes.cpu", "rgh run --force --jobs 2 --record"),
     ClaimForm("course.minutes.{gpu,hub}"),

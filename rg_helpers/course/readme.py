@@ -36,6 +36,11 @@ INCREMENTS = {
     "gain of the model's graphs over every baseline": "delta_auroc_model_graphs",
     "gain of all graphs over every baseline": "delta_auroc",
 }
+POOLED = "all_students"
+RIVALS = {
+    "random": "gain over practice at random",
+    "other": "gain over practice on another operation",
+}
 NOT_MEASURED = "_Not measured yet._"
 
 
@@ -201,6 +206,51 @@ def _training_step(claims: Claims) -> str:
     return text + "\n\nMeasured on " + "; ".join(machines) + "."
 
 
+def _tutor(claims: Claims) -> str:
+    """One row a student: what practice on the located gap gains over as much other practice."""
+    found = _matching(claims, r"tutor\.(\w+)\.(\w+)\.gain_vs_(\w+)")
+    if not found:
+        return NOT_MEASURED
+
+    def row(words: str, who: str, what: str) -> list[str]:
+        return [words, *(figure(found.get((who, what, rival)), "+.3f") for rival in RIVALS)]
+
+    students = _ordered(key[:2] for key in found if key[0] != POOLED)
+    rows = [row(f"{family}: {planted}", family, planted) for family, planted in students]
+    rows.append(row("mean of the students", POOLED, "all"))
+    rows.append(row("mean, problems that ask for what was planted", POOLED, "asking"))
+    first = found[*students[0], "random"]
+    text = table(["the gap that was planted", *RIVALS.values()], rows)
+    return (
+        f"{text}\n\nEach of {first.n} {first.unit} and several draws of practice; not corrected "
+        f"for their number ({first.device}, {first.date})."
+    )
+
+
+def _generation(claims: Claims) -> str:
+    """One row an engine that writes solutions; below, what scoring a file of them takes."""
+    found = _matching(claims, r"bench\.generation\.(\w+)\.(\w+)_vs_batch(\d+)")
+    if not found:
+        return NOT_MEASURED
+    sizes = _ordered(size for _, _, size in found)
+    rows = [
+        [device, engine, *(figure(found.get((device, engine, size))) for size in sizes)]
+        for device, engine in _ordered((device, engine) for device, engine, _ in found)
+    ]
+    text = table(["device", "engine", *(f"of `generate`, batch {size}" for size in sizes)], rows)
+    told = [claims.get("gsm8k.score.minutes"), claims.get("bench.score.memory_4n_vs_n")]
+    machines = _ordered(
+        f"{claim.device} ({claim.date})" for claim in [*found.values(), *told] if claim
+    )
+    text += "\n\nTokens a second of the course model, greedy."
+    text += "".join(
+        f" {claim.statement[0].upper()}{claim.statement[1:]}{_interval(claim)}."
+        for claim in told
+        if claim
+    )
+    return f"{text} Measured on {'; '.join(machines)}."
+
+
 def _benchmark(claims: Claims) -> str:
     found = _matching(claims, r"bench\.step_attention\.(\w+)\.t(\d+)\.(\w+)")
     if not found:
@@ -265,6 +315,13 @@ def _value(claim: Claim | None) -> str:
     return "–" if claim is None else f"{claim.value:.2f}"
 
 
+def _interval(claim: Claim) -> str:
+    """What stands behind a statement: its interval, and the target that it missed."""
+    if claim.low is None and claim.target_met() is not False:
+        return ""
+    return f" ({figure(claim)})"
+
+
 def _words(name: str) -> str:
     return name.replace("_", " ")
 
@@ -277,4 +334,6 @@ BLOCKS: Mapping[str, Callable[[Claims], str]] = {
     "claims:prediction": _prediction,
     "claims:training": _training,
     "claims:training_step": _training_step,
+    "claims:tutor": _tutor,
+    "claims:generation": _generation,
 }

@@ -54,13 +54,13 @@ class ClassroomOpening:
 def tutor_report(
     opening: ClassroomOpening, students: Sequence[Student], jobs: int = 1, progress: bool = True
 ) -> dict[str, Any]:
-    """Teach, diagnose and let practise; return `students`, `lessons` and `gains`.
+    """Teach, diagnose and let practise; return `students`, `lessons`, `gains` and `pooled`.
 
     students: the planted operation, what the tutor located, its table of gaps. lessons: the share
     of test problems solved a student and arm, over seeds. gains: practice on the located gap minus
     each other arm, paired in seeds and problems, on all test problems (`of` "all") and on those
     that ask for the planted operation ("asking"); p-values adjusted over all students (Holm 1979),
-    for each rival and set of problems.
+    for each rival and set of problems. pooled: see `pooled_gains`.
     """
     diagnosed = dict(
         zip(students, in_processes(_diagnose, opening, students, jobs, "students", progress))
@@ -78,9 +78,31 @@ def tutor_report(
     return {
         "students": [_student_row(student, diagnosed[student]) for student in students],
         "lessons": [_lesson_row(*named, rows) for named, rows in found.items()],
-        "gains": _gains(found),
+        "gains": (gains := _gains(found)),
+        "pooled": pooled_gains(gains),
         "plan": asdict(opening.plan),
     }
+
+
+def pooled_gains(gains: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the mean of the students' gains, a row a rival and set of problems.
+
+    n: students. The interval (Student's t) is over students, each counted once: it asks what the
+    next wrong rule would show. p-values are adjusted over rivals (Holm 1979). A rival that fewer
+    than two students were held against has no row.
+    """
+    rows = []
+    for of in ("all", "asking"):
+        mine = []
+        for rival in ARMS:
+            values = [r["value"] for r in gains if (r["of"], r["against"]) == (of, rival)]
+            if len(values) > 1:
+                found = crossed_mean(np.array([values]))
+                mine.append({"against": rival, "of": of} | found.as_dict())
+        for row, p in zip(mine, holm([row["p"] for row in mine]), strict=True):
+            row["p_holm"] = p
+        rows += mine
+    return rows
 
 
 def _diagnose(opening: ClassroomOpening, student: Student) -> dict[str, Any]:

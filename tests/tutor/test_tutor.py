@@ -10,7 +10,7 @@ from rg_helpers.problems import check_solution, generate_problem, generate_probl
 from rg_helpers.tutor import MISCONCEPTIONS, Skill, located_gap, misconceived, skill_gaps
 from rg_helpers.tutor.gaps import LEAST_STEPS
 from rg_helpers.tutor.practice import candidate_problems, practice_problems, skill_share
-from rg_helpers.tutor.report import _gain
+from rg_helpers.tutor.report import _gain, pooled_gains
 from rg_helpers.tutor.skills import practised_steps
 
 
@@ -123,6 +123,20 @@ def test_gains_are_paired_and_on_the_problems_asked_for():
     assert _gain(found, student, "other", "all") is None
 
 
+def test_students_are_pooled_once_each():
+    gains = [
+        {"of": "all", "against": "random", "value": value, "n": n}
+        for value, n in ((0.1, 10), (0.2, 1000), (0.6, 10))
+    ]
+    gains += [{"of": "all", "against": "none", "value": 0.5, "n": 10}]
+    (row,) = pooled_gains(gains)
+    half = 4.3027 * np.std([0.1, 0.2, 0.6], ddof=1) / 3**0.5  # t, 2 degrees of freedom
+    assert (row["against"], row["n"]) == ("random", 3)
+    assert row["value"] == pytest.approx(0.3)
+    assert (row["low"], row["high"]) == pytest.approx((0.3 - half, 0.3 + half), abs=1e-4)
+    assert row["p_holm"] == row["p"]
+
+
 def test_bad_input_names_the_cure():
     problem = generate_problem("deduction", 1, 3)
     with pytest.raises(ValueError, match="same family"):
@@ -142,6 +156,7 @@ def test_the_command_runs_and_continues(tmp_path, monkeypatch, capsys):
     from rg_helpers.course import cli
 
     monkeypatch.setattr(command, "repository", lambda: tmp_path)
+    monkeypatch.setattr(command, "STUDENTS", command.STUDENTS[:1])
     options = ["tutor", "--profile", "smoke", "--families", "arithmetic"]
     assert cli.main(options) == 0
     first = (tmp_path / "runs/tutor/latest/tutor.json").read_text()

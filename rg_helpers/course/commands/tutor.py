@@ -26,7 +26,8 @@ from rg_helpers.tutor.report import ClassroomOpening, tutor_report
 RESULT_NAME = "tutor.json"
 SMOKE = {"teaching": 4, "teaching_steps": 2, "diagnosis": 12, "practice": 2, "practice_steps": 1}
 SMOKE |= {"test": 4, "seeds": 2, "operations": (2, 3)}
-STUDENTS = (("arithmetic", "fewer"), ("deduction", "or"), ("program", "test"))
+STUDENTS = tuple((one.family, one.operation) for one in MISCONCEPTIONS)
+RIVALS = ("random", "other")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,7 +35,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--profile", default="cpu", choices=tuple(profiles.PROFILES))
     parser.add_argument("--model", default=COURSE, help="course, a local folder or a hub id")
     parser.add_argument("--families", nargs="+", choices=FAMILIES)
-    parser.add_argument("--all", action="store_true", help="every misconception, not one a family")
     parser.add_argument("--jobs", type=int, default=1, help="lessons at once, a process each")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--output", type=Path, help="folder of the result (no claims then)")
@@ -52,9 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
         gpu={"plan": {"seeds": 10, "test": 400, "diagnosis": 200}},
     )
     families = arguments.families or FAMILIES
-    every = tuple((one.family, one.operation) for one in MISCONCEPTIONS)
-    every = every if arguments.all or arguments.profile == "gpu" else STUDENTS
-    students = tuple(student for student in every if student[0] in families)
+    students = tuple(student for student in STUDENTS if student[0] in families)
     threads = profiles.threads(profiles.profile(arguments.profile), arguments.jobs)
     runs = repository() / "runs" / "tutor"
     opening = ClassroomOpening(
@@ -62,7 +60,6 @@ def run(arguments: argparse.Namespace) -> int:
     )
     report = tutor_report(opening, students, arguments.jobs)
     command = f"rgh tutor --profile {arguments.profile} --families {' '.join(families)}"
-    command += " --all" if arguments.all else ""
     command += " --record" if arguments.record else ""
     report |= {
         "what": "gaps planted in students, located from their solutions, and practised",
@@ -96,12 +93,18 @@ def told(report: Mapping[str, Any]) -> Iterator[str]:
                 f"  located minus {row['against']:7} ({row['of']}): {row['value']:+.3f} "
                 f"[{row['low']:+.3f}, {row['high']:+.3f}], Holm p {row['p_holm']:.2g}"
             )
+    for row in report["pooled"]:
+        yield (
+            f"{row['n']} students: located minus {row['against']:7} ({row['of']}): "
+            f"{row['value']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}], "
+            f"Holm p {row['p_holm']:.2g}"
+        )
 
 
 def claims_of(report: Mapping[str, Any], path: Path) -> Iterator[Claim]:
-    """Yield what the ledger holds of a report: gains over practice at random and on another."""
+    """Yield what the ledger holds: gains over practice at random and on another, and pooled."""
     for row in report["gains"]:
-        if row["of"] == "all" and row["against"] in ("random", "other"):
+        if row["of"] == "all" and row["against"] in RIVALS:
             yield claim_from_result(
                 f"tutor.{row['family']}.{row['planted']}.gain_vs_{row['against']}",
                 f"{row['family']} problems solved after practice on the located gap "
@@ -110,6 +113,17 @@ def claims_of(report: Mapping[str, Any], path: Path) -> Iterator[Claim]:
                 f"/gains/family={row['family']}&planted={row['planted']}"
                 f"&against={row['against']}&of=all",
                 "problems",
+            )
+    for row in report["pooled"]:
+        if row["against"] in RIVALS:
+            asking = "" if row["of"] == "all" else ", of problems that ask for what was planted"
+            yield claim_from_result(
+                f"tutor.all_students.{row['of']}.gain_vs_{row['against']}",
+                f"problems solved after practice on the located gap, minus after as much practice "
+                f"({row['against']}), mean of {row['n']} students{asking}",
+                path,
+                f"/pooled/against={row['against']}&of={row['of']}",
+                "students",
             )
 
 
