@@ -38,6 +38,7 @@ from rg_helpers.scoring.solution_file import Solution, SolutionFile
 from rg_helpers.scoring.survey import Survey, memory_words, survey_file
 from rg_helpers.scoring.tables import LEFT_OUT, TableWriter
 from rg_helpers.scoring.work_out import Made, stages_of, tokens_of, work_out
+from rg_helpers.step_attention.layer_kinds import WITHOUT_ATTENTION, layer_kinds, layer_summary
 from rg_helpers.traces import BadLine
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ def draw_solutions(
     each on what `nodes` says that one task takes; `memory` then bounds every such process. `say` is
     told, before the work begins, how much memory it is estimated to take. Lines that cannot be
     scored are named in `left_out.jsonl`. Raises `ValueError` for unknown methods, a folder that
-    another model filled, and a file without a single usable line.
+    another model filled, a model without attention, and a file without a single usable line.
     """
     folder = Path(folder)
     if solutions.positions is None:
@@ -136,6 +137,7 @@ def draw_solutions(
             "the judge is asked from one machine: draw the other methods with --ray, then give the "
             "judge too without it; what is drawn is kept"
         )
+    _check_attends(model)
     model_key = model_hash(model)
     _check_folder(folder, model_key)
     with ExitStack() as stack:
@@ -281,6 +283,16 @@ def _fit(
     return own_fit(survey.aside, methods)
 
 
+def _check_attends(model: PreTrainedModel) -> None:
+    """Raise `ValueError` for a model of state-space or recurrent layers alone."""
+    if set(layer_kinds(model)) <= WITHOUT_ATTENTION.keys():
+        raise ValueError(
+            f"no layer of {type(model).__name__} attends to earlier tokens "
+            f"({layer_summary(model)}), so there is nothing to draw a graph from: score with a "
+            "model that has attention layers (Llama, Qwen, Gemma, GPT-2, ...)"
+        )
+
+
 def _check_fit(fit: FitTraces | None, model: PreTrainedModel) -> None:
     """Raise `ValueError` for fit traces whose tokens are not this model's."""
     entries = model.get_input_embeddings().num_embeddings
@@ -333,6 +345,7 @@ def _record(scored: Scored, budget: Budget, command: str, seed: int) -> dict[str
         "fitted_on": scored.fit.origin if scored.fit else "nothing is fitted; heads are averaged",
         "solutions": scored.survey.as_dict(),
         "left_out": scored.left_out,
+        "labelled_by_a_judge": len(scored.solutions.judged),
         "drawn_in_the_last_run": dict(scored.drawn),
         "batch_bytes": budget.bytes,
         "largest_batch": budget.largest,

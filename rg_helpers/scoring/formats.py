@@ -61,6 +61,22 @@ class Written:
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
+def check_characters(text: str, column: str) -> None:
+    """Raise `ValueError` for half of a surrogate pair: no tokenizer and no file takes it."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"column {column} holds half a character at place {error.start} (a lone surrogate, "
+            "from a wrong encoding): repair the text"
+        ) from None
+
+
+def readable(words: str) -> str:
+    """Return words with half characters escaped, so that they can be printed and written."""
+    return words.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def is_stored_trace(row: Mapping[str, Any]) -> bool:
     """Say whether a row is a whole trace, as `write_traces` writes it."""
     return "token_ids" in row and "nodes" in row
@@ -134,6 +150,7 @@ def _of_writer(row: Mapping[str, Any], writer: str) -> Written:
     right, question = row[writer]["is_correct"], _text(row["question"], "question")
     if not isinstance(right, bool):
         raise ValueError(f"{writer}: is_correct is {right!r}, expected true or false")
+    check_characters(writer, ascii(writer))
     text = plain_solution(_text(row[writer]["solution"], f"solution of {writer}"))
     pieces = _answer_lines(text)
     reference = row.get("ground_truth")
@@ -162,12 +179,14 @@ def _with_columns(
             names[name] = str(value)
         elif not isinstance(value, str):
             raise ValueError(f"column {name} is {str(value)[:40]!r}, expected text")
+        check_characters(names[name], name)
     finished = row.get("finished", True)
     if not isinstance(finished, bool):
         raise ValueError(f"column finished is {finished!r}, expected true or false")
     trace_id = next((row[name] for name in IDS if name in row), None)
     if trace_id is not None and not isinstance(trace_id, str | int):
         raise ValueError(f"the id is {str(trace_id)[:40]!r}, expected text or a whole number")
+    check_characters(str(trace_id), "id")
     known = {*used, *names, "finished", *IDS[:1]}
     extra = {name: value for name, value in row.items() if name not in known}
     options = {**given, **names}  # what the file says wins
@@ -203,6 +222,8 @@ def _messages(found: Sequence[Any], column: str) -> Messages:
                 f"message {number} of {column} is {str(message)[:60]!r}: expected an object with "
                 "role and content, both text"
             )
+        for text in texts.values():
+            check_characters(text, f"{column}, message {number},")
         messages.append(texts)
     if not messages:
         raise ValueError(f"the column {column} holds no message")
@@ -231,11 +252,5 @@ def _text(value: Any, column: str) -> str:
         )
     if not value.strip():
         raise ValueError(f"column {column} is empty: leave the line out, or sample it again")
-    try:
-        value.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise ValueError(
-            f"column {column} holds half a character at place {error.start} (a lone surrogate, "
-            "from a wrong encoding): repair the text"
-        ) from None
+    check_characters(value, column)
     return value

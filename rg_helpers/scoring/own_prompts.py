@@ -9,6 +9,7 @@ stopped goes on where it was.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from tqdm.auto import tqdm
 
 from rg_helpers.artefacts import atomic_path, sha256_of
 from rg_helpers.scoring.chat import chat_prompt
-from rg_helpers.scoring.formats import CONVERSATIONS, PROMPTS, written_of
+from rg_helpers.scoring.formats import CONVERSATIONS, PROMPTS, readable, written_of
 from rg_helpers.scoring.lines import check_file, json_lines
 from rg_helpers.traces import BadLine, check_positions, encode_text
 from rg_helpers.traces.decoding import Request, end_ids
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 PART_PROMPTS = 25
+HALF = re.compile("[\ud800-\udfff]")
 PROBE = "a solution"  # stands where one will be, to see whether it would be read
 
 
@@ -79,7 +81,7 @@ def read_prompts(
                 )
             prompts.append(prompt)
         except ValueError as error:
-            bad.append(BadLine(path.name, number, str(error)))
+            bad.append(BadLine(path.name, number, readable(str(error))))
     return prompts, bad
 
 
@@ -156,8 +158,14 @@ def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> Path:
     """Write one JSON object a line, whole or not at all."""
     with atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
         for row in rows:
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+            file.write(_line(row) + "\n")
     return path
+
+
+def _line(row: Mapping[str, Any]) -> str:
+    """Return a row as JSON; a kept column with half a character, which UTF-8 lacks, is escaped."""
+    line = json.dumps(row, ensure_ascii=False)
+    return json.dumps(row) if HALF.search(line) else line
 
 
 def _prompt_of(row: Mapping[str, Any], tokenizer: PreTrainedTokenizerFast) -> OwnPrompt:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +27,7 @@ from rg_helpers.error_prediction.problem_record import problem_from_record
 from rg_helpers.error_prediction.trace_set import PROBLEM
 from rg_helpers.problems import FAMILIES
 from rg_helpers.scoring.chat import chat_pieces, chat_prompt, reply_separator
-from rg_helpers.scoring.formats import Written, is_stored_trace, written_of
+from rg_helpers.scoring.formats import Written, is_stored_trace, readable, written_of
 from rg_helpers.scoring.lines import check_file, json_lines
 from rg_helpers.scoring.segmentation import AUTO, RULES, prompt_pieces, step_pieces
 from rg_helpers.scoring.stored_trace import stored_trace
@@ -59,7 +59,8 @@ class SolutionFile:
     """A JSONL file of prompts and solutions, read with a model's tokenizer; loop over it.
 
     `steps` says how solutions are cut (see `segmentation`), `limit` reads the first lines alone,
-    `positions` is the most tokens that the model takes (`draw_solutions` fills it in). Raises
+    `positions` is the most tokens that the model takes (`draw_solutions` fills it in). `judged` are
+    a judge's labels, by trace id, for lines that have none (`judge_correctness`). Raises
     `ValueError` for an unknown rule.
     """
 
@@ -68,6 +69,7 @@ class SolutionFile:
     steps: str = AUTO
     limit: int | None = None
     positions: int | None = None
+    judged: Mapping[str, TraceLabels] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.steps != AUTO and self.steps not in RULES:
@@ -102,7 +104,7 @@ class SolutionFile:
         for one in several:
             try:
                 trace = self._trace(one)
-                yield Solution(number, trace, _labels(trace))
+                yield Solution(number, trace, self._labels(trace))
             except (ValueError, TypeError, KeyError) as error:
                 yield self._bad(number, _reason(error))
 
@@ -120,8 +122,15 @@ class SolutionFile:
             raise ValueError("no written step: leave the line out, or sample it again")
         return trace
 
+    def _labels(self, trace: Trace) -> TraceLabels:
+        """Return the labels that the line holds, else the judge's, if it gave any."""
+        labels = _labels(trace)
+        if labels.status != "read" or not (labels.wrong_answer is labels.flawed is None):
+            return labels
+        return self.judged.get(trace.trace_id, labels)
+
     def _bad(self, number: int, reason: str) -> BadLine:
-        return BadLine(self.path.name, number, reason)
+        return BadLine(self.path.name, number, readable(reason))
 
 
 def read_solutions(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from rg_helpers.scoring.formats import check_characters
 from rg_helpers.traces import Node, Trace, trace_from_text
 from rg_helpers.traces.trace import PROMPT_KINDS
 
@@ -31,6 +32,7 @@ def stored_trace(tokenizer: PreTrainedTokenizerFast, row: Mapping[str, Any]) -> 
     for name in TEXTS:
         if not isinstance(row[name], str):
             raise ValueError(f"column {name} is {str(row[name])[:40]!r}, expected text")
+        check_characters(row[name], name)
     tokens, spans = row["token_ids"], row["nodes"]
     if not isinstance(tokens, list) or not all(type(token) is int for token in tokens):
         raise ValueError("token_ids is no list of whole numbers: expected [1, 52, ...]")
@@ -41,6 +43,8 @@ def stored_trace(tokenizer: PreTrainedTokenizerFast, row: Mapping[str, Any]) -> 
         raise ValueError(
             "nodes: expected a list of [kind, text, first token, token after the last]"
         )
+    for _, text, _, _ in spans:
+        check_characters(text, "nodes")
     given = {name: row[name] for name in ("trace_id", "problem_id", "family", "finished")}
     given["extra"] = {name: value for name, value in row.items() if name not in COLUMNS}
     if _same_text(tokenizer, row):

@@ -13,6 +13,7 @@ import pytest
 import torch
 from score_toys import TOKENIZER, text_rows, tiny_reader, write_lines
 from tiny_models import tiny_model
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from rg_helpers.error_prediction.baselines import BASELINES, baseline_numbers
 from rg_helpers.error_prediction.graph_blocks import graph_block
@@ -246,6 +247,37 @@ def test_the_bar_counts_tokens_to_the_end_and_is_silent_if_asked(tmp_path, monke
     (bar, shown), (_, silent) = bars
     assert bar.n == bar.total == 3 * sum(len(s.trace) for s in solutions if hasattr(s, "trace"))
     assert (shown, silent) == (None, True)
+
+
+def test_half_characters_stop_no_run_and_are_kept_where_they_only_stand_by(tmp_path):
+    half = "\ud83d"
+    rows = [ROWS[0] | {"source": half}, ROWS[1] | {"id": half}, {half: 1}]
+    found = drawn(tmp_path, rows, ("text",), probes=False)
+    assert found.left_out == 2
+    left = (tmp_path / "out" / "left_out.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["line"] for line in left] == [2, 3]
+    (kept,) = pandas.read_parquet(tmp_path / "out" / "baselines.parquet")["columns"]
+    assert json.loads(kept)["source"] == half
+
+
+def test_models_without_attention_are_refused_and_hybrids_named(tmp_path):
+    def built(kind, **changes):
+        torch.manual_seed(0)
+        options = {"vocab_size": len(TOKENIZER), "hidden_size": 32, "num_hidden_layers": 2}
+        return AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, **options, **changes))
+
+    mamba = built("mamba", state_size=4)
+    assert not hasattr(mamba.config, "num_attention_heads"), "it is as it comes from the hub"
+    with pytest.raises(ValueError, match=r"no layer of Mamba.*layers 0-1 linear_attention"):
+        drawn(tmp_path, ROWS[:2], ("text",), mamba)
+    assert not (tmp_path / "out").exists()
+    hybrid = built(
+        "lfm2", layer_types=["conv", "full_attention"], block_multiple_of=8, num_attention_heads=2,
+        num_key_value_heads=1, intermediate_size=32,
+    ).eval()  # fmt: skip
+    with pytest.raises(ValueError, match=r"layers \[0\] of Lfm2.*\(conv: a convolution"):
+        drawn(tmp_path, ROWS[:2], ("attention",), hybrid, probes=False)
+    assert drawn(tmp_path, ROWS[:2], ("text",), hybrid, probes=False).left_out == 0
 
 
 def test_a_file_without_a_usable_line_says_why(tmp_path):

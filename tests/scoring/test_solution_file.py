@@ -166,6 +166,35 @@ def test_bad_lines_are_named_and_the_rest_is_read(tmp_path):
         assert line.path == "rows.jsonl"
 
 
+def test_half_characters_cost_their_own_line_wherever_they_stand(tmp_path):
+    half = "\ud83d"  # of an emoji that was cut: JSON can say it, UTF-8 cannot
+    trace = gold_trace(generate_problem("arithmetic", 5), TOKENIZER)
+    stored = json.loads(write_traces(tmp_path / "t.jsonl", [trace]).read_text())
+    nodes = [[kind, text + half, *span] for kind, text, *span in stored["nodes"]]
+    tokenizer = build_tokenizer()
+    tokenizer.chat_template = TEMPLATE
+    asked = {"role": "user", "content": f"Ana {half} has 3. Sum?"}
+    rows = [
+        ROW | {"id": half},
+        ROW | {"problem_id": half},
+        {"messages": [asked, {"role": "assistant", "content": "3"}]},
+        {half: 1},
+        {"question": EGGS, half: MODELS["small"]},
+        stored | {"trace_id": half},
+        stored | {"nodes": nodes},
+        ROW | {"source": half},
+    ]
+    good, bad = read(tmp_path, rows, tokenizer=tokenizer)
+    assert [one.line for one in good] == [8], "a column that is only kept does not matter"
+    assert good[0].trace.extra["source"] == half
+    said = ["column id", "problem_id", "messages, message 0,", "columns \\ud83d: expected",
+            "'\\ud83d' holds half", "trace_id", "column nodes holds half"]  # fmt: skip
+    for line, (number, words) in zip(bad, enumerate(said, 1), strict=True):
+        assert line.line == number
+        assert words in line.reason
+        line.reason.encode()
+
+
 def test_a_long_solution_is_read_where_the_model_takes_it(tmp_path):
     (one,), bad = read(tmp_path, [ROW | {"solution": "Ana has 3. " * 10_000}])
     assert not bad
