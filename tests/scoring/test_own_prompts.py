@@ -87,11 +87,12 @@ def test_bad_lines_are_named_and_the_rest_is_done(file):
         {"messages": [{"role": "assistant", "content": "hello"}]},
         {"prompt": TEXT * 300},
         {"prompt": 3},
+        {"\ud83d": 1},
     ]
     lines = [*bad_lines, LINES[0], LINES[0]]
     prompts, bad = read_prompts(file(lines), ending_model(), TOKENIZER, 12)
     assert len(prompts) == 1
-    assert [line.line for line in bad] == [1, 2, 3, 4, 5, 6, 8]
+    assert [line.line for line in bad] == [1, 2, 3, 4, 5, 6, 7, 9]
     reasons = [
         "expected a text",
         "empty",
@@ -99,10 +100,14 @@ def test_bad_lines_are_named_and_the_rest_is_done(file):
         "assistant's",
         "2048 pos",
         "int '3'",
-        "line 7",
+        "columns \\ud83d",
+        "line 8",
     ]
     for line, reason in zip(bad, reasons, strict=True):
         assert reason in line.reason
+    kept = solve(file([LINES[0] | {"note": "half \ud83d"}]), samples=1)
+    path = own_prompts.write_rows(file([]).with_name("solved.jsonl"), kept)
+    assert json.loads(path.read_text(encoding="utf-8"))["note"] == "half \ud83d"
     with pytest.raises(ValueError, match="would all be the same"):
         solve(file(LINES), temperature=0.0)
 
@@ -140,3 +145,19 @@ def test_the_command_resumes_and_says_what_was_left_out(file, tmp_path, monkeypa
     assert not list(tmp_path.glob(".*.parts"))
     assert cli.main(words) == 1
     assert "already there" in capsys.readouterr().out
+
+
+def test_the_model_is_loaded_as_it_is_for_scoring(file, tmp_path, capsys):
+    folder = save_model(tmp_path / "model", new_course_model(0, **TINY), build_tokenizer())
+    words = f"traces --prompts {file(LINES[:1])} --model {folder} --samples 1 --temperature 0"
+    words = [*words.split(), "--max-new-tokens", "3", "--out"]
+    assert cli.main([*words, str(tmp_path / "half.jsonl"), "--bf16"]) == 0
+    assert " --bf16 --out FOLDER" in capsys.readouterr().out
+    record = json.loads((tmp_path / "half.json").read_text())
+    assert "--bf16" in record["provenance"]["command"]
+    out = str(tmp_path / "other.jsonl")
+    assert cli.main([*words, out, "--bits", "4", "--engine", "vllm"]) == 2
+    assert "whole weights" in capsys.readouterr().err
+    (folder / "tokenizer.json").unlink()
+    assert cli.main([*words, out]) == 2
+    assert "holds no tokenizer" in capsys.readouterr().err

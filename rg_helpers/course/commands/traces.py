@@ -31,10 +31,12 @@ from rg_helpers.error_prediction.collect import Sampling, collect_traces
 from rg_helpers.error_prediction.labels import TARGETS
 from rg_helpers.error_prediction.sampling_temperature import TemperatureChoice
 from rg_helpers.error_prediction.trace_set import TraceSet
-from rg_helpers.language_model import COURSE, load_model
+from rg_helpers.language_model import COURSE
 from rg_helpers.problems import FAMILIES
+from rg_helpers.quantised import BITS
 from rg_helpers.scoring.own_prompts import read_prompts, solve_file, write_rows
-from rg_helpers.traces.engines import AUTO, ENGINES, open_engine, resolved_engine
+from rg_helpers.scoring.safe_model import load_safely
+from rg_helpers.traces.engines import AUTO, ENGINES, VLLM, open_engine, resolved_engine
 from rg_helpers.traces.sampling import LONGEST_SOLUTION
 
 if TYPE_CHECKING:
@@ -75,6 +77,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch-size", type=int, default=64, help="solutions written at once")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--bf16", action="store_true", help="load the model in bfloat16")
+    parser.add_argument("--bits", type=int, choices=BITS, help="round the weights while loading")
+    parser.add_argument("--adapter", help="LoRA adapter for --model: a folder or a hub id")
+    parser.add_argument(
+        "--trust-remote-code", action="store_true", help="run code that comes with the model"
+    )
     parser.add_argument("--out", type=Path, help="JSONL file (default: runs/traces/traces.jsonl)")
 
 
@@ -83,10 +91,22 @@ def run(arguments: argparse.Namespace) -> int:
     out = arguments.out or repository() / "runs" / "traces" / "traces.jsonl"
     if out.suffix == ".json":
         raise ValueError(f"--out {out}: the traces are JSONL, name the file ....jsonl")
-    plans = [_plan(family, arguments) for family in dict.fromkeys(arguments.families)]
-    model, tokenizer = load_model(arguments.model, device=arguments.device)
+    own = arguments.prompts is not None
+    plans = (
+        [] if own else [_plan(family, arguments) for family in dict.fromkeys(arguments.families)]
+    )
     engine_name = resolved_engine(arguments.engine, arguments.device)
-    if arguments.prompts is not None:
+    if arguments.bits and engine_name == VLLM:
+        raise ValueError("vLLM is given whole weights: leave --bits out, or take another --engine")
+    model, tokenizer = load_safely(
+        str(arguments.model),
+        device=arguments.device,
+        bfloat16=arguments.bf16,
+        trust_remote_code=arguments.trust_remote_code,
+        bits=arguments.bits,
+        adapter=arguments.adapter,
+    )
+    if own:
         return _own_prompts(arguments, out, model, tokenizer, engine_name)
     key = key_of(
         plans=[asdict(plan) for plan in plans],
@@ -109,6 +129,7 @@ def run(arguments: argparse.Namespace) -> int:
     command = f"rgh traces --model {arguments.model} --families {' '.join(families)}"
     command += f" --problems {arguments.problems} --samples {arguments.samples}"
     command += f" --split {arguments.split} --seed {arguments.seed} --engine {engine_name}"
+    command += _loading(arguments)
     for name in ("operations", "distractors"):
         if getattr(arguments, name):
             command += f" --{name} {' '.join(map(str, getattr(arguments, name)))}"
@@ -178,6 +199,7 @@ def _own_prompts(
     command = f"rgh traces --prompts {arguments.prompts.name} --model {arguments.model}"
     command += f" --samples {arguments.samples} --temperature {arguments.temperature:g}"
     command += f" --max-new-tokens {sampling['max_new_tokens']} --engine {engine_name}"
+    command += _loading(arguments)
     write_json(
         record_path,
         {
@@ -195,8 +217,15 @@ def _own_prompts(
     for left in out.parent.glob(f".{out.name}.*.parts"):
         shutil.rmtree(left, ignore_errors=True)
     print(f"written: {out} ({len(rows)} solutions of {len(prompts)} prompts)")
-    print(f"  next: rgh score {out} --model {arguments.model} --out FOLDER")
+    print(f"  next: rgh score {out} --model {arguments.model}{_loading(arguments)} --out FOLDER")
     return EXIT_LEFT_OUT if bad else 0
+
+
+def _loading(arguments: argparse.Namespace) -> str:
+    """Return the options of the command that say how the model was loaded."""
+    words = " --bf16" if arguments.bf16 else ""
+    words += f" --bits {arguments.bits}" if arguments.bits else ""
+    return words + (f" --adapter {arguments.adapter}" if arguments.adapter else "")
 
 
 def _plan(family: str, arguments: argparse.Namespace) -> Sampling:
