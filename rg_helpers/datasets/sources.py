@@ -5,6 +5,7 @@ Nothing is fetched unless it is asked for by name, and nothing that is fetched i
 
 from __future__ import annotations
 
+import http.client
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -66,7 +67,7 @@ def download(url: str, path: str | Path) -> Path:
     """Fetch a public JSON or JSONL file to `path`, whole or not at all; a file there is kept.
 
     Raises `ValueError` for an address that is not http(s) or answers with a page, and `OSError`
-    where it cannot be reached.
+    where it cannot be reached, asks for patience (429), falls silent or breaks off.
     """
     path = Path(path)
     if path.is_file():
@@ -80,6 +81,7 @@ def download(url: str, path: str | Path) -> Path:
             open(temporary, "wb") as file,
             tqdm(unit="B", unit_scale=True, desc=path.name, disable=None) as bar,
         ):
+            told, read = answer.headers.get("content-length"), 0
             first = answer.read(BLOCK)
             if not first.lstrip().startswith((b"{", b"[")):
                 raise ValueError(
@@ -88,13 +90,25 @@ def download(url: str, path: str | Path) -> Path:
                 )
             while first:
                 file.write(first)
+                read += len(first)
                 bar.update(len(first))
                 first = answer.read(BLOCK)
+            if told is not None and read != int(told):  # http.client lets this pass
+                raise http.client.IncompleteRead(b"", int(told) - read)
     except urllib.error.URLError as error:
-        raise OSError(
-            f"{url} could not be fetched ({error.reason}): fetch it by hand and give its path"
-        ) from error
+        raise _not_fetched(url, error.reason) from error
+    except TimeoutError as error:
+        raise _not_fetched(url, f"silent for {SECONDS} seconds") from error
+    except http.client.HTTPException as error:
+        raise _not_fetched(url, f"it broke off, {error}") from error
     return path
+
+
+def _not_fetched(url: str, why: object) -> OSError:
+    return OSError(
+        f"{url} could not be fetched ({why}): try again later, or fetch it by hand and give its "
+        "path"
+    )
 
 
 def download_gsm8k(folder: str | Path) -> list[Path]:

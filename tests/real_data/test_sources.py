@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
 import json
 import sys
 import threading
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -23,6 +25,7 @@ from rg_helpers.datasets.sources import (
     load_word_problems,
 )
 
+SLOW = 0.5
 LINES = "".join(json.dumps(train_row(seed)) + "\n" for seed in range(400)).encode()
 
 
@@ -31,11 +34,23 @@ class Pages(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self):
         self.asked.append(self.path)
+        if "broken" in self.path:  # a file that is longer than what comes
+            self.send_response(200)
+            self.send_header("content-length", str(len(LINES) + 1))
+            self.end_headers()
+            self.wfile.write(LINES)
+            return
+        if "slow" in self.path:
+            time.sleep(SLOW)
+        if "busy" in self.path:
+            self.send_error(429)
+            return
         known = self.path.partition("?")[0].endswith(".jsonl")
         body = LINES if known else b"<html>a page about it</html>"
         self.send_response(404 if "absent" in self.path else 200)
         self.end_headers()
-        self.wfile.write(body)
+        with contextlib.suppress(OSError):  # nobody waits for the slow one
+            self.wfile.write(body)
 
     def log_message(self, *_):
         pass
@@ -71,6 +86,20 @@ def test_pages_and_absent_addresses_leave_nothing_behind(address, tmp_path):
     with pytest.raises(ValueError, match="https"):
         download("file:///etc/hostname", tmp_path / "train.jsonl")
     assert not list(tmp_path.iterdir())
+
+
+def test_servers_that_break_off_fall_silent_or_ask_for_patience(address, tmp_path, monkeypatch):
+    path = tmp_path / "train.jsonl"
+    with pytest.raises(OSError, match=r"broke off.*1 more expected.*try again"):
+        download(f"{address}/broken.jsonl", path)
+    with pytest.raises(OSError, match=r"Too Many Requests.*try again"):
+        download(f"{address}/busy.jsonl", path)
+    monkeypatch.setattr(sources, "SECONDS", SLOW / 5)
+    with pytest.raises(OSError, match=r"could not be fetched.*(silent|timed out).*try again"):
+        download(f"{address}/slow.jsonl", path)
+    assert not list(tmp_path.iterdir()), "half a file would be taken for a whole one"
+    monkeypatch.undo()
+    assert download(f"{address}/train.jsonl", path).read_bytes() == LINES
 
 
 def test_all_files_of_gsm8k_are_fetched(address, tmp_path, monkeypatch):
