@@ -9,7 +9,9 @@ report = report_solutions(scored)                                 # where labels
 """
 
 from rg_helpers.scoring.apply import Predictions, apply_predictor, predictor_of
+from rg_helpers.scoring.correctness import Judged, judge_correctness
 from rg_helpers.scoring.draw import METHODS, Scored, draw_solutions
+from rg_helpers.scoring.judging import Judge
 from rg_helpers.scoring.predictor import ErrorPredictor, load_predictor, save_predictor
 from rg_helpers.scoring.report import report_solutions
 from rg_helpers.scoring.safe_model import load_safely
@@ -20,6 +22,8 @@ __all__ = [
     "METHODS",
     "RULES",
     "ErrorPredictor",
+    "Judge",
+    "Judged",
     "Predictions",
     "Scored",
     "Solution",
@@ -27,6 +31,7 @@ __all__ = [
     "apply_predictor",
     "cut_steps",
     "draw_solutions",
+    "judge_correctness",
     "load_predictor",
     "load_safely",
     "predictor_of",

@@ -8,7 +8,7 @@ named with the reason, and a rerun asks for it again. Replies are kept in the ru
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,17 +16,18 @@ from typing import Any
 from rg_helpers.comparison.stages import key_of, source_hash
 from rg_helpers.error_prediction.graph_blocks import DRAWING
 from rg_helpers.error_prediction.trace_drawing import drawn_trace
-from rg_helpers.graphs.judge import JudgeRun, JudgeSettings, judge_graphs
+from rg_helpers.graphs.judge import JudgeReply, JudgeRun, JudgeSettings, judge_graphs
 from rg_helpers.scoring.memory import Refused
 from rg_helpers.scoring.stages import TABLE, WEIGHTS, Arrays, Stage
 from rg_helpers.traces import Trace
 
 METHOD = "judge"
 REPLIES = "judge_replies"
-CURE = (
-    "method 'judge' asks a model behind an OpenAI-compatible server: name both, for example "
+NAME_BOTH = (
+    "asks a model behind an OpenAI-compatible server: name both, for example "
     "--judge-url http://localhost:8000/v1 --judge-model NAME"
 )
+CURE = f"method 'judge' {NAME_BOTH}"
 BYTES_OF_A_PAIR = 100  # weights and their float64 copies
 MILLION = 1_000_000
 
@@ -74,10 +75,14 @@ class JudgeUse:
     uncounted: int = 0
 
     def add(self, run: JudgeRun) -> None:
-        """Count one more batch."""
-        self.requests += run.requests
-        self.kept += run.cached
-        for reply in run.replies:
+        """Count one more batch of graphs."""
+        self.count(run.requests, run.cached, run.replies)
+
+    def count(self, requests: int, kept: int, replies: Iterable[JudgeReply | None]) -> None:
+        """Count requests, replies kept from before, and the tokens of all replies."""
+        self.requests += requests
+        self.kept += kept
+        for reply in replies:
             if reply is None:
                 continue
             counts = reply.prompt_tokens, reply.completion_tokens

@@ -6,7 +6,8 @@ solutions, or what `rgh traces` wrote; other columns are kept. Everything goes i
 finished: a run that was stopped, or whose bad lines were repaired, does only what is missing.
 Where a label is known (a column such as `correct`) the report of `rgh predict` is made, and
 --save-predictor keeps an error predictor that --predictor applies to other files.
-The method judge asks a model behind a server (--judge-url, --judge-model) and prints what it cost.
+The method judge asks a model behind a server (--judge-url, --judge-model) and prints what it cost;
+with --judge-correctness the same model labels the solutions that have no label.
 
 Exit code: 0 all lines were scored, 1 some were left out (left_out.jsonl says why of each; the rest
 is done), 2 nothing could be done. Weights are read as safetensors only, never as pickles.
@@ -33,8 +34,9 @@ from rg_helpers.graphs.methods import find_method
 from rg_helpers.language_model import COURSE
 from rg_helpers.quantised import BITS
 from rg_helpers.scoring.apply import PREDICTIONS, Predictions, apply_predictor, predictor_of
-from rg_helpers.scoring.draw import METHODS, RECORD, Scored, draw_solutions
-from rg_helpers.scoring.judging import CURE, Judge
+from rg_helpers.scoring.correctness import Judged, judge_correctness
+from rg_helpers.scoring.draw import METHODS, RECORD, Scored, draw_solutions, positions_of
+from rg_helpers.scoring.judging import CURE, NAME_BOTH, Judge
 from rg_helpers.scoring.predictor import load_predictor, save_predictor
 from rg_helpers.scoring.report import report_solutions
 from rg_helpers.scoring.safe_model import load_safely
@@ -81,7 +83,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--trust-remote-code", action="store_true", help="run code that comes with the model"
     )
-    judge = parser.add_argument_group("graphs by a judge", "with judge among the --methods")
+    judge = parser.add_argument_group(
+        "a judge", "draws graphs with judge among the --methods, or labels solutions"
+    )
     judge.add_argument("--judge-url", help="OpenAI-compatible server: http://localhost:8000/v1")
     judge.add_argument("--judge-model", help="the name under which the server offers its model")
     judge.add_argument(
@@ -90,6 +94,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs=2,
         metavar=("IN", "OUT"),
         help="what a million prompt tokens and a million reply tokens cost",
+    )
+    judge.add_argument(
+        "--judge-correctness",
+        action="store_true",
+        help="ask whether solutions without a label are right, and where they go wrong",
     )
     judge.add_argument("--judge-timeout", type=float, default=120.0, help="seconds, a request")
 
@@ -112,7 +121,16 @@ def run(arguments: argparse.Namespace) -> int:
         bits=arguments.bits,
         adapter=arguments.adapter,
     )
-    solutions = read_solutions(arguments.traces, tokenizer, arguments.steps, limit=arguments.limit)
+    limits = {"limit": arguments.limit, "positions": positions_of(model)}
+    solutions = read_solutions(arguments.traces, tokenizer, arguments.steps, **limits)
+    judge = _judge(arguments)
+    judged = None
+    if arguments.judge_correctness:
+        if judge is None:
+            raise ValueError(f"--judge-correctness {NAME_BOTH}")
+        judged = judge_correctness(solutions, judge, arguments.out)
+        print(judged.words(judge))
+        solutions = judged.solutions
     wanted = not arguments.no_report and predictor is None
     needs = Needs(gpus=int(arguments.device.startswith("cuda"))) if arguments.ray else None
     with connected(arguments.ray) if arguments.ray else contextlib.nullcontext():
@@ -123,7 +141,7 @@ def run(arguments: argparse.Namespace) -> int:
             methods,
             memory=arguments.memory,
             probes=None if wanted else False,
-            judge=_judge(arguments),
+            judge=judge,
             fit=predictor.fit if predictor else "auto",
             nodes=needs,
             seed=arguments.seed,
@@ -142,13 +160,18 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"written: an error predictor in {arguments.save_predictor}; AUROC on held-out "
               f"problems: {words}")  # fmt: skip
     if wanted and scored.survey.labelled:
-        _report(scored, arguments)
+        _report(scored, arguments, judged)
     elif wanted:
         print("no report: no line has a label, such as a column `correct` with true or false")
-    return EXIT_LEFT_OUT if scored.left_out else 0
+    faults = judged.faults if judged else ()
+    if faults:
+        print(f"{len(faults)} not judged, and without label:", file=sys.stderr)
+        for line in faults[:SHOWN]:
+            print(f"  {line}", file=sys.stderr)
+    return EXIT_LEFT_OUT if scored.left_out or faults else 0
 
 
-def _report(scored: Scored, arguments: argparse.Namespace) -> None:
+def _report(scored: Scored, arguments: argparse.Namespace, judged: Judged | None) -> None:
     """Make the report of `rgh predict`; where it cannot be made, say why."""
     size = profiles.sizes(
         arguments.profile,
@@ -176,6 +199,9 @@ def _report(scored: Scored, arguments: argparse.Namespace) -> None:
         return
     report["file"] = {"name": arguments.traces.name}
     report["model"] = _name(arguments.model)
+    if judged is not None:
+        about = {"solutions": len(scored.solutions.judged), "agreement": judged.agreement}
+        report["labelled_by_a_judge"] = {"model": arguments.judge_model, **about}
     path = write_json(arguments.out / predict.RESULT_NAME, report)
     rows = pandas.DataFrame(flat_rows(report))
     with atomic_path(arguments.out / predict.TABLE_NAME) as temporary:
@@ -251,6 +277,7 @@ def _command(arguments: argparse.Namespace) -> str:
             words += f" --{name.replace('_', '-')} {getattr(arguments, name).name}"
     if arguments.judge_model is not None:
         words += f" --judge-model {arguments.judge_model}"
+        words += " --judge-correctness" if arguments.judge_correctness else ""
     if arguments.limit is not None:
         words += f" --limit {arguments.limit}"
     words += " --bf16" if arguments.bf16 else ""

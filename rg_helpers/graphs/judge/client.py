@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
 
 from rg_helpers.graphs.judge.cache import JudgeReply
-from rg_helpers.graphs.judge.schema import FORMATS, response_format
+from rg_helpers.graphs.judge.schema import FORMATS
 
 NO_KEY = "none"  # local servers ask for no key, but the client insists on one
 
@@ -92,15 +92,20 @@ class JudgeClient:
         """Close the connections."""
         self._client.close()
 
-    def ask(self, messages: Sequence[Mapping[str, str]], nodes: int) -> JudgeReply:
-        """Send one request about a trace of `nodes` nodes and return the reply.
+    def ask(
+        self,
+        messages: Sequence[Mapping[str, str]],
+        form: Callable[[str], dict[str, Any] | None],
+    ) -> JudgeReply:
+        """Send one request and return the reply.
 
+        `form(name)` is the request's `response_format` in one of `FORMATS`, None for "plain".
         Raises `JudgeRequestError`, `ConnectionError` or `RuntimeError`; see the module.
         """
         refusal, begin = "", time.perf_counter()
         for level in range(self._level, len(FORMATS)):
             try:
-                completion = self._create(messages, response_format(FORMATS[level], nodes))
+                completion = self._create(messages, form(FORMATS[level]))
             except _RefusedError as error:
                 refusal = str(error)
                 continue

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tqdm.auto import tqdm
-
+from rg_helpers.graphs.judge.asking import ask_all
 from rg_helpers.graphs.judge.cache import JudgeReply, ReplyCache, request_key
-from rg_helpers.graphs.judge.client import JudgeClient, JudgeRequestError, JudgeSettings
+from rg_helpers.graphs.judge.client import JudgeSettings
 from rg_helpers.graphs.judge.parse import parse_reply
 from rg_helpers.graphs.judge.problem import JudgeProblem
 from rg_helpers.graphs.judge.prompt import Message, judge_messages
+from rg_helpers.graphs.judge.schema import response_format
 from rg_helpers.graphs.judge.typed_graph import (
     RELATION_WEIGHTS,
     TypedGraph,
@@ -105,7 +105,9 @@ def judge_graphs(
     missing = {key: requests[key] for key in askers if key not in found}
     if missing:
         sizes = {key: len(traces[askers[key][0]].nodes) for key in missing}
-        answers, failures = _ask_all(missing, sizes, chosen, store, concurrency, progress)
+        forms = {key: partial(response_format, nodes=nodes) for key, nodes in sizes.items()}
+        how = {"concurrency": concurrency, "progress": progress}
+        answers, failures = ask_all(missing, forms, chosen, store, **how)
         found.update(answers)
         for key, reason in failures.items():
             for number in askers[key]:
@@ -132,47 +134,3 @@ def judge_graphs(
         requests=len(missing),
         cached=cached,
     )
-
-
-def _ask_all(
-    requests: Mapping[str, list[Message]],
-    sizes: Mapping[str, int],
-    settings: JudgeSettings,
-    store: ReplyCache,
-    concurrency: int,
-    progress: bool,
-) -> tuple[dict[str, JudgeReply], dict[str, str]]:
-    """Send every request; return the replies and why the others failed, both by key."""
-    if not settings.base_url:
-        raise ValueError(
-            f"{len(requests)} replies are not in the cache: give base_url, the address of an "
-            "OpenAI-compatible server such as http://localhost:8000/v1"
-        )
-    client = JudgeClient(settings)
-    answers: dict[str, JudgeReply] = {}
-    failures: dict[str, str] = {}
-
-    def ask(key: str) -> None:
-        answers[key] = client.ask(requests[key], sizes[key])
-        store.put(key, answers[key])
-
-    bar = tqdm(total=len(requests), desc="judge", disable=None if progress else True)
-    with bar, ThreadPoolExecutor(concurrency) as pool:
-        waiting = {pool.submit(ask, key): key for key in requests}
-        try:
-            for done in as_completed(waiting):
-                try:
-                    done.result()
-                except JudgeRequestError as error:
-                    failures[waiting[done]] = str(error)
-                    bar.set_postfix(failed=len(failures))
-                bar.update()
-        except (ConnectionError, RuntimeError) as error:
-            pool.shutdown(wait=True, cancel_futures=True)  # replies under way are still kept
-            kept = f"{len(answers)} of {len(requests)} requests were answered"
-            kept += " and are kept in the cache" if store.folder is not None and answers else ""
-            raise type(error)(f"{error} ({kept})") from error
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-            client.close()
-    return answers, failures

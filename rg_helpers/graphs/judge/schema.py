@@ -21,10 +21,10 @@ def reply_schema(nodes: int) -> dict[str, Any]:
     if nodes < 1:
         raise ValueError(f"a trace to judge has at least one node, got {nodes}")
     node_id = {"type": "integer", "enum": list(range(nodes))}
-    return _object(
-        nodes=_list(_object(id=node_id, role={"type": "string", "enum": list(ROLES)})),
+    return object_schema(
+        nodes=_list(object_schema(id=node_id, role={"type": "string", "enum": list(ROLES)})),
         edges=_list(
-            _object(
+            object_schema(
                 source=node_id,
                 target=node_id,
                 relation={"type": "string", "enum": list(RELATIONS)},
@@ -35,18 +35,24 @@ def reply_schema(nodes: int) -> dict[str, Any]:
 
 
 def response_format(name: str, nodes: int) -> dict[str, Any] | None:
+    """Return the `response_format` of a request for a graph; see `format_of`."""
+    return format_of(name, "reasoning_graph", reply_schema(nodes))
+
+
+def format_of(name: str, title: str, schema: dict[str, Any]) -> dict[str, Any] | None:
     """Return the `response_format` of a request in one of `FORMATS`; None for "plain"."""
     if name == "plain":
         return None
     if name == "json_object":
         return {"type": "json_object"}
     if name == "json_schema":
-        named = {"name": "reasoning_graph", "strict": True, "schema": reply_schema(nodes)}
+        named = {"name": title, "strict": True, "schema": schema}
         return {"type": "json_schema", "json_schema": named}
     raise ValueError(f"response format {name!r} is unknown: use {', '.join(FORMATS)}")
 
 
-def _object(**properties: Any) -> dict[str, Any]:
+def object_schema(**properties: Any) -> dict[str, Any]:
+    """Return the schema of an object that has these properties and no others."""
     return {
         "type": "object",
         "properties": properties,
