@@ -123,7 +123,7 @@ def _draw_costs(
 ) -> None:
     for name, value in costs.items():
         axes.plot([value], [height[name]], "D", color=INK, markersize=4.5, gid=f"cost {name}")
-        text = f"{value:.3g}"
+        text = f"{value:.3g}" if value < 100 else f"{value:,.0f}"
         axes.annotate(
             text, (value, height[name]), xytext=(6, 0), textcoords="offset points", va="center",
             fontsize=8,

@@ -29,6 +29,7 @@ COMMANDS: tuple[str, ...] = (
     "pretrain",
     "reader",
     "gsm8k",
+    "figures",
     "poster",
     "explore",
 )
