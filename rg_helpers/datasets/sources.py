@@ -54,7 +54,7 @@ def load_word_problems(
         ) from error
     try:
         rows = load_dataset(str(source), name, split=split)
-    except (ValueError, OSError) as error:
+    except Exception as error:  # the package's own errors have no narrower kind in common
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ValueError(
             f"{source} (split {split}, configuration {name}) could not be loaded from the hub "
@@ -82,7 +82,7 @@ def download(url: str, path: str | Path) -> Path:
             tqdm(unit="B", unit_scale=True, desc=path.name, disable=None) as bar,
         ):
             told, read = answer.headers.get("content-length"), 0
-            first = answer.read(BLOCK)
+            first = _block(answer)
             if not first.lstrip().startswith((b"{", b"[")):
                 raise ValueError(
                     f"{url} answers with something that is no JSON ({first[:40]!r}): it may be a "
@@ -92,16 +92,25 @@ def download(url: str, path: str | Path) -> Path:
                 file.write(first)
                 read += len(first)
                 bar.update(len(first))
-                first = answer.read(BLOCK)
+                first = _block(answer)
             if told is not None and read != int(told):  # http.client lets this pass
                 raise http.client.IncompleteRead(b"", int(told) - read)
     except urllib.error.URLError as error:
         raise _not_fetched(url, error.reason) from error
-    except TimeoutError as error:
+    except TimeoutError as error:  # before the first byte
         raise _not_fetched(url, f"silent for {SECONDS} seconds") from error
     except http.client.HTTPException as error:
         raise _not_fetched(url, f"it broke off, {error}") from error
     return path
+
+
+def _block(answer: http.client.HTTPResponse) -> bytes:
+    """Read on; what the network does wrong must not be taken for a disk that refuses."""
+    try:
+        return answer.read(BLOCK)
+    except OSError as error:
+        why = f"silent for {SECONDS} seconds" if isinstance(error, TimeoutError) else str(error)
+        raise http.client.HTTPException(why) from error
 
 
 def _not_fetched(url: str, why: object) -> OSError:

@@ -29,6 +29,10 @@ SLOW = 0.5
 LINES = "".join(json.dumps(train_row(seed)) + "\n" for seed in range(400)).encode()
 
 
+class BrokenError(Exception):
+    """As the errors of the package datasets: of no narrower kind."""
+
+
 class Pages(http.server.BaseHTTPRequestHandler):
     asked: list[str] = []  # noqa: RUF012
 
@@ -39,6 +43,12 @@ class Pages(http.server.BaseHTTPRequestHandler):
             self.send_header("content-length", str(len(LINES) + 1))
             self.end_headers()
             self.wfile.write(LINES)
+            return
+        if "stalls" in self.path:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(LINES[: len(LINES) // 2])
+            time.sleep(SLOW)
             return
         if "slow" in self.path:
             time.sleep(SLOW)
@@ -97,6 +107,8 @@ def test_servers_that_break_off_fall_silent_or_ask_for_patience(address, tmp_pat
     monkeypatch.setattr(sources, "SECONDS", SLOW / 5)
     with pytest.raises(OSError, match=r"could not be fetched.*(silent|timed out).*try again"):
         download(f"{address}/slow.jsonl", path)
+    with pytest.raises(OSError, match=r"broke off, silent for .* seconds.*try again"):
+        download(f"{address}/stalls.jsonl", path)
     assert not list(tmp_path.iterdir()), "half a file would be taken for a whole one"
     monkeypatch.undo()
     assert download(f"{address}/train.jsonl", path).read_bytes() == LINES
@@ -127,6 +139,8 @@ def test_the_hub_is_asked_only_on_request(monkeypatch):
         asked.append((source, name, split))
         if source == "nobody/nothing":
             raise FileNotFoundError("Dataset doesn't exist")
+        if source == "nobody/broken":
+            raise BrokenError("An error occurred while generating the dataset")
         return [train_row(0), {"else": 1}]
 
     monkeypatch.setitem(sys.modules, "datasets", SimpleNamespace(load_dataset=load_dataset))
@@ -135,6 +149,8 @@ def test_the_hub_is_asked_only_on_request(monkeypatch):
     assert (len(problems), len(bad)) == (1, 1)
     with pytest.raises(ValueError, match=r"could not be loaded from the hub.*doesn't exist"):
         load_word_problems("nobody/nothing", hub=True)
+    with pytest.raises(ValueError, match=r"could not be loaded from the hub.*while generating"):
+        load_word_problems("nobody/broken", hub=True)
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(ValueError, match=r"rg_helpers\[hub\]"):
         load_word_problems("openai/gsm8k", hub=True)
