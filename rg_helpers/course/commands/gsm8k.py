@@ -6,6 +6,7 @@ them. Four parts: how far the calculator annotations give graphs; what the reade
 trains one; any folder or hub id will do) can do itself; which graphs find the annotated edges; and
 the report of `rgh predict` on solutions that real models wrote. Without a reader, text and form
 alone are measured. Nothing of the data is written to data/, texts and traces stay in runs/gsm8k.
+Exit code 1: some lines could not be read (left_out.jsonl says why of each), the rest is measured.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from rg_helpers.course.gsm8k_claims import (
     reader_claims,
     report_claims,
 )
+from rg_helpers.course.left_out import tell_left_out
 from rg_helpers.datasets.annotations import measure_annotations
 from rg_helpers.datasets.model_solutions import FAMILY, label_agreement, read_model_solutions
 from rg_helpers.datasets.overlap import count_degrees, find_copies, find_overlap
@@ -61,6 +63,7 @@ from rg_helpers.error_prediction.trace_set import TraceSet
 from rg_helpers.graphs.methods import FitData, find_method
 from rg_helpers.language_model import load_model
 from rg_helpers.tokenizer import build_tokenizer
+from rg_helpers.traces import BadLine
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -104,6 +107,7 @@ class Given:
     fit: FitTraces
     model: PreTrainedModel | None
     tokenizer: PreTrainedTokenizerFast
+    left_out: Sequence[BadLine]
 
     @property
     def kept(self) -> Path:
@@ -123,6 +127,7 @@ def run(arguments: argparse.Namespace) -> int:
         "reader": _reader_record(arguments.reader),
     }
     given = _given(arguments, *files)
+    code = tell_left_out(given.left_out, _folder(arguments))
     results = results_folder() if arguments.record else _folder(arguments)
     claims: list[Claim] = []
     for part in PARTS:
@@ -146,7 +151,7 @@ def run(arguments: argparse.Namespace) -> int:
             claims += claim(found, path)
     if claims:
         print(f"claims merged into {write_claims(claims)}")
-    return 0
+    return code
 
 
 def annotation_figures(given: Given) -> dict[str, Any]:
@@ -249,13 +254,11 @@ def _given(arguments: argparse.Namespace, train_file: Path, solutions_file: Path
         **vars(size),
     )
     train, bad = read_word_problems(train_file)
-    test, more_bad = read_word_problems(solutions_file)
-    for line in [*bad, *more_bad][:3]:
-        print(f"left out: {line}")
+    test, of_test = read_word_problems(solutions_file)
     model, tokenizer = None, build_tokenizer()
     if arguments.reader != predict.NO_MODEL:
         model, tokenizer = load_model(arguments.reader, device=arguments.device)
-    trace_set = _solutions(solutions_file, tokenizer, model, arguments)
+    trace_set, of_solutions = _solutions(solutions_file, tokenizer, model, arguments)
     references = annotated_references(tokenizer, train, set(trace_set.problem_ids.tolist()))
     return Given(
         arguments=arguments,
@@ -267,6 +270,7 @@ def _given(arguments: argparse.Namespace, train_file: Path, solutions_file: Path
         fit=annotated_fit(references, settings.fit_problems),
         model=model,
         tokenizer=tokenizer,
+        left_out=[*bad, *of_test, *of_solutions],
     )
 
 
@@ -275,11 +279,9 @@ def _solutions(
     tokenizer: PreTrainedTokenizerFast,
     model: PreTrainedModel | None,
     arguments: argparse.Namespace,
-) -> TraceSet:
+) -> tuple[TraceSet, list[BadLine]]:
     """Read the solutions, leave out those too long for the reader, and keep them as JSONL."""
     trace_set, bad = read_model_solutions(path, tokenizer, most=arguments.limit)
-    for line in bad[:3]:
-        print(f"left out: {line}")
     config = None if model is None else model.config.get_text_config()
     most = getattr(config, "max_position_embeddings", None)
     if most is not None:
@@ -288,7 +290,7 @@ def _solutions(
             print(f"left out: {(~fits).sum()} solutions of more than the reader's {most} tokens")
         trace_set = trace_set.where(fits)
     trace_set.save(_folder(arguments) / "traces.jsonl")
-    return trace_set
+    return trace_set, bad
 
 
 def _reader_record(name: str) -> dict[str, Any] | None:

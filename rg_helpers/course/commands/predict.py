@@ -5,7 +5,8 @@ and correct (or first_wrong_step). Printed and saved are, per family of problems
 every graph family, graph networks, increments over what is known without graphs, controls, transfer
 between families and difficulties, the first wrong step and the kind of error. Graphs and states are
 kept in runs/predict, so a second run is cheap. With --record the figures of the course's own traces
-go to data/results and into the ledger of claims.
+go to data/results and into the ledger of claims. Exit code 1: some lines could not be read
+(left_out.jsonl in the folder of results, or of the run, says why of each), the rest is predicted.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from rg_helpers.artefacts import atomic_path, read_json, sha256_of, write_json
 from rg_helpers.course import profiles
 from rg_helpers.course.claims import Claim, claim_from_result, write_claims
 from rg_helpers.course.folders import repository, results_folder
+from rg_helpers.course.left_out import tell_left_out
 from rg_helpers.error_prediction.entrants import EVERY, title
 from rg_helpers.error_prediction.inputs import METHODS
 from rg_helpers.error_prediction.labels import TARGETS
@@ -87,8 +89,9 @@ def run(arguments: argparse.Namespace) -> int:
         model, tokenizer = load_model(arguments.model, device=arguments.device)
     # Without a model any tokenizer serves: only texts are read then.
     trace_set, bad = load_trace_set(arguments.traces, tokenizer or build_tokenizer())
-    for line in bad[:3]:
-        print(f"left out: {line}")
+    runs = repository() / "runs" / "predict"
+    name = f"{arguments.traces.stem}-{arguments.target}"
+    code = tell_left_out(bad, arguments.out or runs / name)
     if arguments.families:
         trace_set = trace_set.where([f in arguments.families for f in trace_set.families])
     settings = Settings(
@@ -98,7 +101,6 @@ def run(arguments: argparse.Namespace) -> int:
         seed=arguments.seed,
         **vars(size),
     )
-    runs = repository() / "runs" / "predict"
     report = predict_report(
         trace_set,
         model,
@@ -111,7 +113,6 @@ def run(arguments: argparse.Namespace) -> int:
     )
     report["file"] = {"name": arguments.traces.name, "sha256": sha256_of(arguments.traces)}
     report["model"] = str(arguments.model)
-    name = f"{arguments.traces.stem}-{arguments.target}"
     folder = results_folder() if arguments.record else arguments.out or runs / name
     path = write_json(folder / RESULT_NAME, report)
     table = pandas.DataFrame(flat_rows(report))
@@ -125,7 +126,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"written: {write_figure(report, figures / FIGURE_NAME)}")
     if arguments.record:
         print(f"claims merged into {write_claims(claims_of(report, path))}")
-    return 0
+    return code
 
 
 def write_figure(report: Mapping[str, Any], path: Path) -> Path:

@@ -3,6 +3,7 @@
 DATA is GSM8K's train.jsonl, the folder that holds it, or any file of such problems. The reader
 reads solutions that others wrote, for `rgh gsm8k` and `rgh predict`; it solves next to nothing
 itself. Its folder is a plain Hugging Face model folder, with record.json beside the weights.
+Exit code 1: some lines could not be read (left_out.jsonl says why of each), the rest was.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 import torch
 
 from rg_helpers.artefacts import provenance, sha256_of
+from rg_helpers.course.left_out import tell_left_out
 from rg_helpers.datasets.overlap import without_copies
 from rg_helpers.datasets.reader import ReaderRecipe, train_reader
 from rg_helpers.datasets.sources import TRAIN, find_file
@@ -49,8 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise ValueError("no CUDA device was found: leave --device out")
     path = find_file(arguments.data, TRAIN)
     problems, bad = read_word_problems(path)
-    for line in bad[:3]:
-        print(f"left out: {line}")
+    code = tell_left_out(bad, arguments.output)
     kept = without_copies(problems)
     print(f"{path.name}: {len(problems)} problems, {len(problems) - len(kept)} copies left out")
     recipe = ReaderRecipe(**{name: getattr(arguments, name) for name in CHOICES})
@@ -66,4 +67,4 @@ def run(arguments: argparse.Namespace) -> int:
         },
     )
     print(f"the reader lies in {folder}; rgh gsm8k --reader {folder} says what it can do")
-    return 0
+    return code

@@ -27,6 +27,7 @@ import pandas
 from rg_helpers.artefacts import atomic_path, write_json
 from rg_helpers.course import profiles
 from rg_helpers.course.commands import predict
+from rg_helpers.course.left_out import EXIT_LEFT_OUT, SHOWN
 from rg_helpers.distributed import Needs, connected
 from rg_helpers.error_prediction.labels import TARGETS
 from rg_helpers.error_prediction.report import Settings, flat_rows
@@ -45,8 +46,6 @@ from rg_helpers.scoring.solution_file import read_solutions
 from rg_helpers.scoring.tables import BASELINE_TABLE, FEATURE_TABLE, LEFT_OUT, STEP_TABLE
 
 COMMAND = "rgh score"
-EXIT_LEFT_OUT = 1
-SHOWN = 5
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -27,6 +27,7 @@ from rg_helpers.accuracy import EASY_OPERATIONS, HARDEST
 from rg_helpers.artefacts import provenance, read_json, sha256_of, write_json
 from rg_helpers.comparison.stages import key_of, model_hash, source_hash
 from rg_helpers.course.folders import repository
+from rg_helpers.course.left_out import EXIT_LEFT_OUT
 from rg_helpers.error_prediction.collect import Sampling, collect_traces
 from rg_helpers.error_prediction.labels import TARGETS
 from rg_helpers.error_prediction.sampling_temperature import TemperatureChoice
@@ -42,7 +43,6 @@ from rg_helpers.traces.sampling import LONGEST_SOLUTION
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-EXIT_LEFT_OUT = 1
 OWN_SOURCE = "rg_helpers.scoring.own_prompts"
 EASIER = 1  # operations below the end of the test range at which the default sizes start
 SOURCE = "rg_helpers.error_prediction.collect"  # with all it imports: problems, checker, sampling
