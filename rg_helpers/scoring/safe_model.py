@@ -35,7 +35,7 @@ def load_safely(
     `bits` and `adapter` are those of `load_model`; the folder may be an adapter's.
 
     Raises `ValueError` or `FileNotFoundError` for a folder whose weights are pickles or that lacks
-    a tokenizer, and for a model that is no causal language model.
+    a tokenizer, for a tokenizer without words, and for a model that is no causal language model.
     """
     folder = Path(name).expanduser()
     if name != COURSE and folder.is_dir() and not is_adapter_folder(folder):
@@ -48,7 +48,14 @@ def load_safely(
             )
     dtype = torch.bfloat16 if bfloat16 else torch.float32
     options = {"trust_remote_code": trust_remote_code, "bits": bits, "adapter": adapter}
-    return load_model(name, dtype=dtype, device=device, **options)
+    model, tokenizer = load_model(name, dtype=dtype, device=device, **options)
+    if not {*tokenizer.get_vocab()} - {*tokenizer.get_added_vocab(), *tokenizer.all_special_tokens}:
+        # From settings alone transformers makes a tokenizer of some classes without a vocabulary.
+        raise ValueError(
+            f"the tokenizer of {adapter or name} knows no words: its vocabulary (tokenizer.json) "
+            "is missing; save it again with tokenizer.save_pretrained(folder)"
+        )
+    return model, tokenizer
 
 
 def _check_weights(folder: Path) -> None:

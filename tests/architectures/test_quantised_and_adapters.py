@@ -118,6 +118,16 @@ def test_wrong_adapters_name_the_cure(base, adapter, tmp_path):
         load_model(other, adapter=folder)
 
 
+@pytest.mark.parametrize("pair", [("qwen3", "qwen"), ("gpt2", "gpt2")])
+def test_a_tokenizer_without_its_vocabulary_is_refused(pair, tmp_path):
+    folder = export_model(tmp_path / "whole", *toy(*pair))
+    assert load_safely(str(folder))[1]("Ana").input_ids
+    (folder / "tokenizer.json").unlink()  # transformers then makes one of special tokens alone
+    (folder / "vocab.txt").write_text("of another tokenizer")
+    with pytest.raises(ValueError, match=r"knows no words.*tokenizer\.json.*missing"):
+        load_safely(str(folder))
+
+
 def test_bits_are_refused_before_anything_is_loaded(base, monkeypatch, capsys, tmp_path):
     def loading(*_, **__):
         raise AssertionError("something was loaded")
