@@ -317,9 +317,8 @@ def _value(claim: Claim | None) -> str:
 
 def _interval(claim: Claim) -> str:
     """What stands behind a statement: its interval, and the target that it missed."""
-    if claim.low is None and claim.target_met() is not False:
-        return ""
-    return f" ({figure(claim)})"
+    text = "" if claim.low is None else f" [{claim.low:.2f}, {claim.high:.2f}]"
+    return text + (f" (missed: {claim.target})" if claim.target_met() is False else "")
 
 
 def _words(name: str) -> str:
