@@ -41,6 +41,7 @@ from rg_helpers.traces import BadLine
 
 BASELINE_TABLE, FEATURE_TABLE = "baselines.parquet", "features.parquet"
 STEP_TABLE, LEFT_OUT = "steps.parquet", "left_out.jsonl"
+ROW_GROUP = 1024  # rows that wait until they are written: of every group something stays in memory
 
 
 class TableWriter:
@@ -55,6 +56,7 @@ class TableWriter:
         self.solutions = self.left_out = 0
         self._stack = ExitStack()
         self._writers: dict[str, pyarrow.parquet.ParquetWriter] = {}
+        self._waiting: dict[str, list[pyarrow.Table]] = {}
         self._lines: IO[str] | None = None
 
     def __enter__(self) -> TableWriter:
@@ -69,7 +71,9 @@ class TableWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> bool | None:
-        for writer in self._writers.values():  # before the files take their names
+        for name, writer in self._writers.items():  # before the files take their names
+            if kind is None:
+                self._write(name)
             writer.close()
         return self._stack.__exit__(kind, error, trace)
 
@@ -94,7 +98,16 @@ class TableWriter:
         if name not in self._writers:
             path = self._stack.enter_context(atomic_path(self.folder / name))
             self._writers[name] = pyarrow.parquet.ParquetWriter(path, table.schema)
-        self._writers[name].write_table(table.cast(self._writers[name].schema))
+            self._waiting[name] = []
+        self._waiting[name].append(table.cast(self._writers[name].schema))
+        if sum(map(len, self._waiting[name])) >= ROW_GROUP:
+            self._write(name)
+
+    def _write(self, name: str) -> None:
+        """Write the rows that wait as one row group: what is kept of each grows with the file."""
+        if self._waiting[name]:
+            self._writers[name].write_table(pyarrow.concat_tables(self._waiting[name]))
+            self._waiting[name].clear()
 
 
 def baseline_rows(chunk: ScoredChunk, fitted: set[str] = frozenset()) -> pandas.DataFrame:

@@ -11,6 +11,7 @@ import numpy as np
 import pandas
 import pytest
 import torch
+from pyarrow import parquet
 from score_toys import TOKENIZER, text_rows, tiny_reader, write_lines
 from tiny_models import tiny_model
 from transformers import AutoConfig, AutoModelForCausalLM
@@ -21,7 +22,7 @@ from rg_helpers.error_prediction.step_numbers import text_numbers
 from rg_helpers.features import graph_features
 from rg_helpers.graphs.methods import draw_graphs
 from rg_helpers.graphs.step_graph import load_graphs
-from rg_helpers.scoring import chunks, draw, solution_file, stages
+from rg_helpers.scoring import chunks, draw, solution_file, stages, tables
 from rg_helpers.scoring.draw import draw_solutions
 from rg_helpers.scoring.fitting import set_aside
 from rg_helpers.scoring.kept import graph_files
@@ -117,6 +118,15 @@ def test_small_chunks_change_nothing(scored, tmp_path, monkeypatch):
             pandas.read_parquet(s.folder / f"{name}.parquet") for s in (scored, again)
         )  # fmt: skip
         pandas.testing.assert_frame_equal(one, two, atol=1e-5)
+
+
+def test_row_groups_hold_many_chunks(tmp_path, monkeypatch):
+    monkeypatch.setattr(chunks, "CHUNK_SOLUTIONS", 1)
+    monkeypatch.setattr(tables, "ROW_GROUP", 4)
+    folder = drawn(tmp_path).folder
+    groups = parquet.ParquetFile(folder / "baselines.parquet").metadata
+    sizes = [groups.row_group(n).num_rows for n in range(groups.num_row_groups)]
+    assert sizes == [4, 4, 2]
 
 
 def test_no_more_than_a_chunk_is_held_however_long_the_file(tmp_path, monkeypatch):
