@@ -44,7 +44,7 @@ lint: environment ## check style and format
 	$(BIN)/ruff format --check .
 
 unit-tests: environment ## run the tests
-	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal --durations=15
 
 notebook-tests: environment ## execute every notebook at smoke size, cell by cell
 	RGH_PROFILE=smoke $(BIN)/python -m pytest -n $(JOBS) --dist loadscope --nbval-lax \
