@@ -86,7 +86,8 @@ def load_model(
     id of a LoRA adapter for `name`: its matrices are added to the weights, or stand beside them
     where those are quantised; its tokenizer, if it has one, is taken. Raises `FileNotFoundError`
     when a checkpoint is missing, `ValueError` when the model is no causal language model or has no
-    fast tokenizer, and `RuntimeError` where `bits` or an adapter lack a package or a GPU.
+    fast tokenizer with words in it, and `RuntimeError` where `bits` or an adapter lack a package or
+    a GPU.
     """
     quantised = {} if bits is None else quantised_options(bits, dtype, device)
     if adapter is None and is_adapter_folder(Path(name).expanduser()):
@@ -115,6 +116,12 @@ def load_model(
         raise ValueError(
             f"the tokenizer of {name} gives no character offsets; use a model with a fast "
             "tokenizer (a tokenizer.json beside its weights)"
+        )
+    if not {*tokenizer.get_vocab()} - {*tokenizer.get_added_vocab(), *tokenizer.all_special_tokens}:
+        # From settings alone transformers makes a tokenizer of some classes without a vocabulary.
+        raise ValueError(
+            f"the tokenizer of {adapter or name} knows no words: its vocabulary (tokenizer.json) "
+            "is missing; save it again with tokenizer.save_pretrained(folder)"
         )
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token

@@ -48,14 +48,7 @@ def load_safely(
             )
     dtype = torch.bfloat16 if bfloat16 else torch.float32
     options = {"trust_remote_code": trust_remote_code, "bits": bits, "adapter": adapter}
-    model, tokenizer = load_model(name, dtype=dtype, device=device, **options)
-    if not {*tokenizer.get_vocab()} - {*tokenizer.get_added_vocab(), *tokenizer.all_special_tokens}:
-        # From settings alone transformers makes a tokenizer of some classes without a vocabulary.
-        raise ValueError(
-            f"the tokenizer of {adapter or name} knows no words: its vocabulary (tokenizer.json) "
-            "is missing; save it again with tokenizer.save_pretrained(folder)"
-        )
-    return model, tokenizer
+    return load_model(name, dtype=dtype, device=device, **options)
 
 
 def _check_weights(folder: Path) -> None:
