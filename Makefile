@@ -37,7 +37,7 @@ course: environment ## execute every notebook (PROFILE=cpu) and write runs/repor
 	@status=0; $(BIN)/rgh run --profile $(PROFILE) --jobs $(JOBS) || status=$$?; \
 	    $(BIN)/rgh report && exit $$status
 
-test: lint unit-tests notebook-tests cluster-tests ## lint, tests, every notebook at smoke size
+test: lint unit-tests notebook-tests cluster-tests gallery ## lint, tests, notebooks at smoke size, pages
 
 lint: environment ## check style and format
 	$(BIN)/ruff check .
