@@ -247,6 +247,11 @@ class TestNotebook:
         kinds = {output.output_type for cell in code for output in cell.outputs}
         assert "error" not in kinds
 
+    def test_its_code_cells_are_short(self, path):
+        for cell in nbformat.read(path, as_version=4).cells:
+            lines = cell.source.count("\n") + 1
+            assert cell.cell_type != "code" or lines <= 20, f"{lines} lines: {cell.source[:60]}"
+
     def test_says_what_it_costs(self, path):
         head = nbformat.read(path, as_version=4).cells[0].source
         assert MEASURED.search(head), "minutes and memory are missing: rgh run, then rgh put-back"

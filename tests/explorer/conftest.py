@@ -1,9 +1,7 @@
-"""What the tests of the explorer share: example data, and a real Chromium to look at it."""
+"""What the tests of the explorer share: example data to look at."""
 
 from __future__ import annotations
 
-import os
-import shutil
 from types import SimpleNamespace
 
 import numpy as np
@@ -17,7 +15,6 @@ from rg_helpers.traces import trace_from_text
 
 LAYERS, HEADS = 2, 3
 MANY = 250  # nodes
-CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 
 @pytest.fixture(scope="session")
@@ -84,22 +81,3 @@ def large_data():
         normalise_rows(weights), tuple(kinds), tuple(node.text for node in nodes), "attention"
     )
     return explorer_data(SimpleNamespace(nodes=nodes), {"attention": graph}, title="250 lines")
-
-
-@pytest.fixture(scope="session")
-def chromium():
-    """The path of a Chromium: RGH_CHROMIUM, else one of the usual names."""
-    named = os.environ.get("RGH_CHROMIUM")
-    found = named or next(filter(None, map(shutil.which, CHROMIUM_NAMES)), None)
-    if not found or not shutil.which(found):
-        pytest.skip("no Chromium found: install one, or name it in RGH_CHROMIUM")
-    return found
-
-
-@pytest.fixture(scope="session")
-def browser(chromium):
-    playwright = pytest.importorskip("playwright.sync_api")
-    with playwright.sync_playwright() as running:
-        started = running.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield started
-        started.close()
