@@ -22,6 +22,7 @@ POINTS = 41  # of a curve that is kept
 BASELINE = "all_baselines"  # what costs nothing beyond the writing itself
 USED = (
     BASELINE,
+    "mean_log_probability",
     "self_consistency",
     "probe",
     "attention_boosting",
