@@ -100,7 +100,10 @@ FORMS = (
         "python benchmarks/generation.py",
     ),
     ClaimForm("bench.generation.gpu.{batched,continuous}_vs_{batch1,batch64}"),
-    ClaimForm("bench.score.memory_4n_vs_n", "python benchmarks/score_memory.py"),
+    ClaimForm(
+        "bench.score.{memory_4n_vs_n,megabytes_per_1000_solutions}",
+        "python benchmarks/score_memory.py",
+    ),
     ClaimForm(
         f"train.{{base,ce,ce_equal_time,alignment,alignment_shuffled}}.{FAMILY}.accuracy_hard",
         EXPERIMENT,

@@ -238,7 +238,11 @@ def _generation(claims: Claims) -> str:
         for device, engine in _ordered((device, engine) for device, engine, _ in found)
     ]
     text = table(["device", "engine", *(f"of `generate`, batch {size}" for size in sizes)], rows)
-    told = [claims.get("gsm8k.score.minutes"), claims.get("bench.score.memory_4n_vs_n")]
+    told = [
+        claims.get("gsm8k.score.minutes"),
+        claims.get("bench.score.memory_4n_vs_n"),
+        claims.get("bench.score.megabytes_per_1000_solutions"),
+    ]
     machines = _ordered(
         f"{claim.device} ({claim.date})" for claim in [*found.values(), *told] if claim
     )
