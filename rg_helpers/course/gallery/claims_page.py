@@ -16,6 +16,7 @@ GROUPS = {  # the first word of a claim's id, in the order of the page
     "gsm8k": "Solutions that real models wrote (GSM8K)",
     "lightweight": "Graphs at a small price",
     "bench": "What it costs",
+    "tutor": "Practice on located gaps",
     "course": "The course itself",
 }
 
