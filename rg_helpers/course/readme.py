@@ -197,13 +197,8 @@ def _training_step(claims: Claims) -> str:
     found = _matching(claims, r"bench\.training_step\.(\w+)\.(\w+)\.(\w+)")
     if not found:
         return NOT_MEASURED
-    rows = [
-        [device, _words(term), *(figure(found.get((device, term, score))) for score in STEP_SCORES)]
-        for device, term in _ordered((device, term) for device, term, _ in found)
-    ]
-    machines = _ordered(f"{claim.device} ({claim.date})" for claim in found.values())
-    text = table(["device", "term, on every head", *STEP_SCORES.values()], rows)
-    return text + "\n\nMeasured on " + "; ".join(machines) + "."
+    text = _device_table(found, "term, on every head", STEP_SCORES)
+    return text + f"\n\nMeasured on {_machines(found.values())}."
 
 
 def _tutor(claims: Claims) -> str:
@@ -233,26 +228,19 @@ def _generation(claims: Claims) -> str:
     if not found:
         return NOT_MEASURED
     sizes = _ordered(size for _, _, size in found)
-    rows = [
-        [device, engine, *(figure(found.get((device, engine, size))) for size in sizes)]
-        for device, engine in _ordered((device, engine) for device, engine, _ in found)
-    ]
-    text = table(["device", "engine", *(f"of `generate`, batch {size}" for size in sizes)], rows)
+    text = _device_table(found, "engine", {size: f"of `generate`, batch {size}" for size in sizes})
     told = [
         claims.get("gsm8k.score.minutes"),
         claims.get("bench.score.memory_4n_vs_n"),
         claims.get("bench.score.megabytes_per_1000_solutions"),
     ]
-    machines = _ordered(
-        f"{claim.device} ({claim.date})" for claim in [*found.values(), *told] if claim
-    )
     text += "\n\nTokens a second of the course model, greedy."
     text += "".join(
         f" {claim.statement[0].upper()}{claim.statement[1:]}{_interval(claim)}."
         for claim in told
         if claim
     )
-    return f"{text} Measured on {'; '.join(machines)}."
+    return f"{text} Measured on {_machines([*found.values(), *filter(None, told)])}."
 
 
 def _benchmark(claims: Claims) -> str:
@@ -262,13 +250,12 @@ def _benchmark(claims: Claims) -> str:
     measured = {score for _, _, score in found}
     scores = [score for score in BENCHMARK_SCORES if score in measured]
     places = sorted({(device, int(length)) for device, length, _ in found})
-    machines = _ordered(f"{claim.device} ({claim.date})" for claim in found.values())
     rows = [
         [device, str(length), *(figure(found.get((device, str(length), s)), ".3g") for s in scores)]
         for device, length in places
     ]
     header = ["device", "tokens", *map(BENCHMARK_SCORES.get, scores)]
-    return table(header, rows) + "\n\nMeasured on " + "; ".join(machines) + "."
+    return table(header, rows) + f"\n\nMeasured on {_machines(found.values())}."
 
 
 def _notebooks(claims: Claims) -> str:
@@ -291,6 +278,21 @@ def _notebooks(claims: Claims) -> str:
     if total is not None:
         rows.append(["all", f"{total.device}, {total.date}", f"{total.value:.1f}", ""])
     return table(["notebook", "what it shows", "minutes", "GiB"], rows)
+
+
+def _device_table(
+    found: Mapping[tuple[str, ...], Claim], of: str, scores: Mapping[str, str]
+) -> str:
+    """One row a device and what was measured there, one column a score (its name: its heading)."""
+    rows = [
+        [device, _words(name), *(figure(found.get((device, name, score))) for score in scores)]
+        for device, name in _ordered((device, name) for device, name, _ in found)
+    ]
+    return table(["device", of, *scores.values()], rows)
+
+
+def _machines(claims: Iterable[Claim]) -> str:
+    return "; ".join(_ordered(f"{claim.device} ({claim.date})" for claim in claims))
 
 
 def _cross_table(claims: Claims, pattern: str, corner: str) -> str:
