@@ -28,7 +28,8 @@ class SkillGap:
 
     `wrong` and `others` are error rates of steps with and without the skill, `gap` is their
     difference; intervals draw whole problems (95 %). `p_holm`: of "there is no gap", adjusted for
-    the number of skills (Holm 1979).
+    the number of skills (Holm 1979). `explains`: how much better two error rates, with and without
+    the skill, account for all right and wrong steps than one rate does (log-likelihood, in nats).
     """
 
     skill: Skill
@@ -37,6 +38,7 @@ class SkillGap:
     others: Interval
     gap: Interval
     p_holm: float
+    explains: float
 
     @property
     def sure(self) -> bool:
@@ -80,17 +82,33 @@ def skill_gaps(
         rows.append((skill, int(has.sum()), with_skill, without, with_skill.minus(without)))
     adjusted = holm([difference.p_value() for *_, difference in rows])
     gaps = [
-        SkillGap(skill, steps, a.interval(), b.interval(), difference.interval(), p)
+        SkillGap(
+            skill, steps, a.interval(), b.interval(), difference.interval(), p,
+            _log_likelihood(wrong[asks[skill]]) + _log_likelihood(wrong[~asks[skill]])
+            - _log_likelihood(wrong),
+        )
         for (skill, steps, a, b, difference), p in zip(rows, adjusted, strict=True)
-    ]
+    ]  # fmt: skip
     return sorted(gaps, key=lambda row: -row.gap.value)
 
 
 def located_gap(gaps: Sequence[SkillGap]) -> SkillGap | None:
-    """Return the largest gap that is beyond doubt, or None: then there is nothing to practise.
+    """Return, of the gaps beyond doubt, the one that explains most; None: nothing to practise.
 
-    Of an operation and the dependency that only it has ("together" reads two steps) the operation
-    is named: their gaps are the same, and an operation is what problems can be chosen by.
+    Not the largest: who stumbles over every pair of facts stumbles over "and" and over "or", and
+    by chance over one of them more often. As in growing a decision tree (Quinlan 1986), that skill
+    is named which tells wrong steps from right ones best. Of an operation and the dependency that
+    only it has ("together" reads two steps) the operation is named: problems are chosen by it.
     """
     sure = [row for row in gaps if row.sure]
-    return max(sure, key=lambda row: (row.gap.value, row.skill.kind == "operation"), default=None)
+    return max(
+        sure,
+        key=lambda row: (round(row.explains, 9), row.skill.kind == "operation"),
+        default=None,
+    )
+
+
+def _log_likelihood(wrong: np.ndarray) -> float:
+    """Return the log-likelihood, in nats, of right and wrong steps under their own error rate."""
+    rate = wrong.mean()
+    return float(len(wrong) * sum(p * np.log(p) for p in (rate, 1 - rate) if p > 0))

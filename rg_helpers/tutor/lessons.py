@@ -17,7 +17,7 @@ from rg_helpers.problems import Problem, check_solution, generate_problems
 from rg_helpers.traces import sample_traces
 from rg_helpers.tutor.gaps import SkillGap, located_gap, skill_gaps
 from rg_helpers.tutor.misconceptions import MISCONCEPTIONS, Misconception, misconceived
-from rg_helpers.tutor.practice import candidate_problems, practice_problems
+from rg_helpers.tutor.practice import candidate_problems, practice_problems, skill_share
 from rg_helpers.tutor.skills import Skill
 
 if TYPE_CHECKING:
@@ -75,13 +75,13 @@ class Classroom:
         return self.folder / f"{name}-{key[:16]}{suffix}"
 
 
-def misconception_of(family: str, operation: str) -> Misconception:
-    """Return the planted rule of an operation; `ValueError` naming those there are."""
+def misconception_of(family: str, skill: str) -> Misconception:
+    """Return the planted rule of a skill, by its name; `ValueError` naming those there are."""
     for one in MISCONCEPTIONS:
-        if (one.family, one.operation) == (family, operation):
+        if (one.family, one.skill.name) == (family, skill):
             return one
-    there = ", ".join(f"{one.family} {one.operation}" for one in MISCONCEPTIONS)
-    raise ValueError(f"no misconception about {family} {operation}: there are {there}")
+    there = ", ".join(f"{one.family} {one.skill.name}" for one in MISCONCEPTIONS)
+    raise ValueError(f"no misconception about {family} {skill}: there are {there}")
 
 
 def taught_problems(misconception: Misconception, plan: TutorPlan) -> list[Problem]:
@@ -102,8 +102,7 @@ def taught_problems(misconception: Misconception, plan: TutorPlan) -> list[Probl
 
 def student_of(classroom: Classroom, misconception: Misconception) -> PreTrainedModel:
     """Return the model that was taught a wrong rule, from its kept file if there is one."""
-    named = (misconception.family, misconception.operation)
-    folder = classroom.path(f"student-{'-'.join(named)}", "", rule=misconception.says)
+    folder = classroom.path(f"student-{_file_name(misconception)}", "", rule=misconception.says)
     if not list(folder.glob(f"*{WEIGHTS_SUFFIX}")):
         problems = taught_problems(misconception, classroom.plan)
         settings = _settings(classroom.plan, classroom.plan.teaching_steps, 0)
@@ -149,12 +148,12 @@ def lesson(
 
     `skill` is what is practised (None: problems at random); arm "none" practises nothing. The row
     holds `solved` (every step right), a list over the test problems, and `asks`: which of them ask
-    for the operation that was planted.
+    for the skill that was planted.
     """
     plan, family = classroom.plan, misconception.family
-    given = {"family": family, "operation": misconception.operation, "arm": arm}
+    given = {"family": family, "planted": str(misconception.skill), "arm": arm}
     given |= {"skill": str(skill) if skill else None, "seed": seed}
-    path = classroom.path(f"lesson-{family}-{misconception.operation}-{arm}-{seed}", **given)
+    path = classroom.path(f"lesson-{_file_name(misconception)}-{arm}-{seed}", **given)
     if path.is_file():
         return read_json(path)
     student = student_of(classroom, misconception)
@@ -175,14 +174,14 @@ def lesson(
             check_solution(problem, trace.solution).all_right
             for problem, trace in zip(tested, traces, strict=True)
         ],
-        "asks": [_asks(problem, misconception.operation) for problem in tested],
+        "asks": [skill_share(problem, misconception.skill) > 0 for problem in tested],
     }
     write_json(path, row)
     return row
 
 
-def _asks(problem: Problem, operation: str) -> bool:
-    return any(q.operator == operation and q.relevant for q in problem.quantities)
+def _file_name(misconception: Misconception) -> str:
+    return f"{misconception.family}-{misconception.skill.name.replace(' ', '_')}"
 
 
 def _settings(plan: TutorPlan, steps: int, seed: int) -> FineTuning:

@@ -27,7 +27,7 @@ from rg_helpers.tutor.lessons import (
 )
 from rg_helpers.tutor.skills import Skill
 
-Student = tuple[str, str]  # family, operation of the planted rule
+Student = tuple[str, str]  # family, name of the skill that the planted rule is about
 _opened: dict[ClassroomOpening, Classroom] = {}
 
 
@@ -56,10 +56,10 @@ def tutor_report(
 ) -> dict[str, Any]:
     """Teach, diagnose and let practise; return `students`, `lessons`, `gains` and `pooled`.
 
-    students: the planted operation, what the tutor located, its table of gaps. lessons: the share
+    students: the planted skill, what the tutor located, its table of gaps. lessons: the share
     of test problems solved a student and arm, over seeds. gains: practice on the located gap minus
     each other arm, paired in seeds and problems, on all test problems (`of` "all") and on those
-    that ask for the planted operation ("asking"); p-values adjusted over all students (Holm 1979),
+    that ask for the planted skill ("asking"); p-values adjusted over all students (Holm 1979),
     for each rival and set of problems. pooled: see `pooled_gains`.
     """
     diagnosed = dict(
@@ -129,14 +129,15 @@ def _learn(opening: ClassroomOpening, task: tuple[Student, str, Skill | None, in
 
 
 def _student_row(student: Student, found: Mapping[str, Any]) -> dict[str, Any]:
-    family, operation = student
+    misconception = misconception_of(*student)
     located: SkillGap | None = found["located"]
     return {
-        "family": family,
-        "planted": operation,
-        "says": misconception_of(family, operation).says,
+        "family": student[0],
+        "planted": student[1],
+        "kind": misconception.skill.kind,
+        "says": misconception.says,
         "located": str(located.skill) if located else None,
-        "right": located is not None and located.skill == Skill("operation", operation),
+        "right": located is not None and located.skill == misconception.skill,
         "gaps": [_gap_row(gap) for gap in found["gaps"]],
     }
 
@@ -149,6 +150,7 @@ def _gap_row(gap: SkillGap) -> dict[str, Any]:
         "others": gap.others.as_dict(),
         "gap": gap.gap.as_dict(),
         "p_holm": gap.p_holm,
+        "explains": gap.explains,
     }
 
 

@@ -10,7 +10,8 @@ from rg_helpers.problems import CheckedStep, Problem, check_solution
 from rg_helpers.problems.checker import READ
 
 SkillKind = Literal["operation", "dependency"]
-NEAR = 3  # steps back up to which a source counts as near
+PREMISE_ALONE, STEP_BEFORE, FURTHER_BACK = "premise alone", "the step before", "a step further back"
+TWO_STEPS = "two steps"
 LINE_NAMES = {"plan": "plan", "value": "copy a fact", "skip": "skip a line", "answer": "answer"}
 
 
@@ -66,10 +67,10 @@ def _operation(problem: Problem, step: CheckedStep) -> str | None:
 
 
 def _dependency(problem: Problem, needed: Sequence[int], node: int) -> str:
-    """Name what has to be looked up: a premise alone, one step near or far, or two steps."""
+    """Name what has to be looked up beside premises: nothing, one step (which?), or two steps."""
     steps = [source for source in needed if source >= problem.prompt_nodes]
     if not steps:
-        return "premise alone"
+        return PREMISE_ALONE
     if len(steps) > 1:
-        return "two steps"
-    return "a step near by" if node - steps[0] <= NEAR else "a step far back"
+        return TWO_STEPS
+    return STEP_BEFORE if node - steps[0] == 1 else FURTHER_BACK

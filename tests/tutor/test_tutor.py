@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
+from sklearn.metrics import mutual_info_score
 
 from rg_helpers.course.commands import tutor as command
 from rg_helpers.problems import check_solution, generate_problem, generate_problems
+from rg_helpers.statistics import Interval
 from rg_helpers.tutor import MISCONCEPTIONS, Skill, located_gap, misconceived, skill_gaps
-from rg_helpers.tutor.gaps import LEAST_STEPS
+from rg_helpers.tutor.gaps import LEAST_STEPS, SkillGap
 from rg_helpers.tutor.practice import candidate_problems, practice_problems, skill_share
 from rg_helpers.tutor.report import _gain, pooled_gains
 from rg_helpers.tutor.skills import practised_steps
@@ -24,25 +28,56 @@ def _solutions(misconception, count=60, seed=1):
     ]
 
 
-@pytest.mark.parametrize("misconception", MISCONCEPTIONS, ids=lambda m: f"{m.family}-{m.operation}")
-def test_a_wrong_rule_makes_only_lines_of_its_operation_wrong(misconception):
+@pytest.mark.parametrize(
+    "misconception", MISCONCEPTIONS, ids=lambda m: f"{m.family}-{m.skill.name}"
+)
+def test_a_wrong_rule_makes_only_lines_of_its_skill_wrong(misconception):
     problems, solutions = _solutions(misconception)
     wrong = 0
     for problem, solution in zip(problems, solutions, strict=True):
-        for step in check_solution(problem, solution).steps:
-            if step.verdict != "right":
-                wrong += 1
-                asked = [q for q in problem.quantities if q.premise in step.needed]
-                assert misconception.operation in {q.operator for q in asked}, step
+        given = problem.prompt_nodes
+        for index, step in enumerate(check_solution(problem, solution).steps):
+            if step.verdict == "right":
+                continue
+            wrong += 1
+            asked = {q.operator for q in problem.quantities if q.premise in step.needed}
+            sources = [source for source in step.needed if source >= given]
+            is_what = {
+                "two steps": len(sources) == 2,
+                "a step further back": len(sources) == 1 and sources[0] < given + index - 1,
+            }
+            assert is_what.get(misconception.skill.name, misconception.skill.name in asked), step
     assert wrong > 5
 
 
-@pytest.mark.parametrize("misconception", MISCONCEPTIONS, ids=lambda m: f"{m.family}-{m.operation}")
+def test_a_look_up_that_goes_wrong_writes_what_was_read():
+    """The sum is sound, its operand is the number written last; worked by hand from the text."""
+    misconception = next(m for m in MISCONCEPTIONS if m.family == "program" and "last" in m.says)
+    problems, solutions = _solutions(misconception)
+    slips = 0
+    for problem, solution in zip(problems, solutions, strict=True):
+        if solution == problem.solution:
+            continue
+        checked = check_solution(problem, solution)
+        step = checked.steps[checked.first_wrong_step]
+        before = solution[: step.start]
+        operand, result = re.search(r"= (\d+) [-+*>] \d+ = (\w+)$", step.text).groups()
+        shown = re.search(r"= (\d+ [-+*>] \d+) = \w+$", step.text).group(1)
+        assert str(eval(shown)) == result  # digits and one sign, by the pattern
+        written = [line.rsplit(" ", 1)[-1] for line in before.splitlines()]
+        assert operand == [word for word in written if word.isdecimal()][-1]
+        slips += 1
+    assert slips > 5
+
+
+@pytest.mark.parametrize(
+    "misconception", MISCONCEPTIONS, ids=lambda m: f"{m.family}-{m.skill.name}"
+)
 def test_the_planted_gap_is_located_from_solutions_alone(misconception):
     gaps = skill_gaps(*_solutions(misconception))
     located = located_gap(gaps)
     assert located is not None
-    assert located.skill == Skill("operation", misconception.operation)
+    assert located.skill == misconception.skill
     assert located.gap.low > 0
     assert [row.gap.value for row in gaps] == sorted((r.gap.value for r in gaps), reverse=True)
 
@@ -58,13 +93,32 @@ def test_error_rates_are_those_of_a_count_by_hand():
     misconception = MISCONCEPTIONS[0]
     problems, solutions = _solutions(misconception)
     steps = [s for pair in zip(problems, solutions, strict=True) for s in practised_steps(*pair)]
-    skill = Skill("operation", misconception.operation)
+    skill = misconception.skill
     mine = [step.wrong for step in steps if skill in step.skills]
     rest = [step.wrong for step in steps if skill not in step.skills]
     (row,) = [row for row in skill_gaps(problems, solutions) if row.skill == skill]
     assert row.steps == len(mine)
     assert row.wrong.value == pytest.approx(np.mean(mine))
     assert row.gap.value == pytest.approx(np.mean(mine) - np.mean(rest))
+    asks = [skill in step.skills for step in steps]
+    shared = mutual_info_score(asks, [step.wrong for step in steps])  # nats a step
+    assert row.explains == pytest.approx(len(steps) * shared)
+
+
+def test_the_skill_is_named_that_explains_most_and_an_operation_where_two_explain_as_much():
+    def row(kind, name, gap, explains, p_holm=0.001):
+        interval = Interval(gap, gap - 0.1, gap + 0.1, 10, 100)
+        return SkillGap(Skill(kind, name), 10, interval, interval, interval, p_holm, explains)
+
+    both = row("dependency", "two steps", 0.5, 30.0)
+    part = row("operation", "and", 0.6, 20.0)  # the larger gap, of fewer of the wrong steps
+    assert located_gap([part, both]) is both
+    same = row("operation", "together", 0.5, 30.0 + 1e-12)
+    assert located_gap([both, same]) is same
+    sound = row("operation", "plan", -0.5, 90.0)
+    unsure = row("operation", "twice", 0.9, 90.0, p_holm=0.2)
+    assert located_gap([sound, unsure, both]) is both
+    assert located_gap([sound, unsure]) is None
 
 
 def test_steps_after_the_first_wrong_one_say_nothing():
@@ -91,6 +145,8 @@ def test_dependencies_of_a_solution_worked_by_hand():
         sources = [parent for parent in node.parents if parent >= problem.prompt_nodes]
         assert (step.skills[1].name == "two steps") == (len(sources) == 2)
         assert (step.skills[1].name == "premise alone") == (not sources)
+        just_before = sources == [problem.prompt_nodes + step.step - 1]
+        assert (step.skills[1].name == "the step before") == just_before
 
 
 def test_practice_asks_for_the_gap_more_often_than_chance():

@@ -26,7 +26,7 @@ from rg_helpers.tutor.report import ClassroomOpening, tutor_report
 RESULT_NAME = "tutor.json"
 SMOKE = {"teaching": 4, "teaching_steps": 2, "diagnosis": 12, "practice": 2, "practice_steps": 1}
 SMOKE |= {"test": 4, "seeds": 2, "operations": (2, 3)}
-STUDENTS = tuple((one.family, one.operation) for one in MISCONCEPTIONS)
+STUDENTS = tuple((one.family, one.skill.name) for one in MISCONCEPTIONS)
 RIVALS = ("random", "other")
 
 
@@ -106,7 +106,7 @@ def claims_of(report: Mapping[str, Any], path: Path) -> Iterator[Claim]:
     for row in report["gains"]:
         if row["of"] == "all" and row["against"] in RIVALS:
             yield claim_from_result(
-                f"tutor.{row['family']}.{row['planted']}.gain_vs_{row['against']}",
+                f"tutor.{row['family']}.{row['planted'].replace(' ', '_')}.gain_vs_{row['against']}",
                 f"{row['family']} problems solved after practice on the located gap "
                 f"({row['planted']}), minus after as much practice: {row['against']}",
                 path,
