@@ -23,11 +23,17 @@ def one_thread():
 
 @pytest.fixture(scope="session")
 def chromium():
-    """The path of a Chromium: RGH_CHROMIUM, else one of the usual names."""
+    """The path of a Chromium: RGH_CHROMIUM, else one of the usual names.
+
+    Without one the tests are skipped; with RGH_REQUIRE_BROWSER=1 they fail.
+    """
     named = os.environ.get("RGH_CHROMIUM")
     found = named or next(filter(None, map(shutil.which, CHROMIUM_NAMES)), None)
     if not found or not shutil.which(found):
-        pytest.skip("no Chromium found: install one, or name it in RGH_CHROMIUM")
+        told = "no Chromium found: install one, or name it in RGH_CHROMIUM"
+        if os.environ.get("RGH_REQUIRE_BROWSER") == "1":
+            pytest.fail(told)
+        pytest.skip(told)
     return found
 
 

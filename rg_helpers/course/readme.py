@@ -211,7 +211,10 @@ def _tutor(claims: Claims) -> str:
         return [words, *(figure(found.get((who, what, rival)), "+.3f") for rival in RIVALS)]
 
     students = _ordered(key[:2] for key in found if key[0] != POOLED)
-    rows = [row(f"{family}: {planted}", family, planted) for family, planted in students]
+    rows = [
+        row(f"{family}: {planted.replace('_', ' ')}", family, planted)
+        for family, planted in students
+    ]
     rows.append(row("mean of the students", POOLED, "all"))
     rows.append(row("mean, problems that ask for what was planted", POOLED, "asking"))
     first = found[*students[0], "random"]
