@@ -2,7 +2,8 @@
 
 The complete notebook is the only source. The learner's edition has its cells without outputs,
 the answers as text in a fold, and, where the notebook goes on with an answer, a cell that takes
-the course's own, so that a skipped exercise stops nobody.
+the course's own, so that a skipped exercise stops nobody. Where the course has a public address,
+it has buttons that open it on hosted machines, and the cell that fetches the course there.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import nbformat
 from rg_helpers.artefacts import sha256_of, write_text
 from rg_helpers.course.cell_names import cell_names, readers, unbound_names
 from rg_helpers.course.exercise_cells import Exercise, read_exercises
+from rg_helpers.course.hosted import badges, repository_url, with_set_up
 from rg_helpers.course.notebook_files import MEASURED, find_notebooks, read_notebook, source_text
 
 FOLDER = "exercises"
@@ -52,9 +54,10 @@ def editions(folder: Path, output: Path, names: tuple[str, ...] = ()) -> list[Ed
     """
     found = []
     with_exercises = {path.name for path in find_notebooks(folder) if exercises_of(path)}
+    url = repository_url()
     for source in find_notebooks(folder, names):
         if source.name in with_exercises:
-            fresh = learners_edition(read_notebook(source), source.stem, with_exercises)
+            fresh = learners_edition(read_notebook(source), source.stem, with_exercises, url)
             path = output / source.name
             found.append(Edition(path, fresh, _state(path, fresh)))
     return found
@@ -66,12 +69,16 @@ def exercises_of(path: Path) -> tuple[Exercise, ...]:
 
 
 def learners_edition(
-    notebook: nbformat.NotebookNode, name: str, siblings: frozenset[str] | set[str] = frozenset()
+    notebook: nbformat.NotebookNode,
+    name: str,
+    siblings: frozenset[str] | set[str] = frozenset(),
+    url: str | None = None,
 ) -> nbformat.NotebookNode:
     """Return the edition of a complete notebook that a learner works in.
 
     `siblings` are the file names that exist in the learner's folder too; other relative links
-    lead one folder up. Raises `ValueError` if a cell would read a name that is nowhere bound.
+    lead one folder up. `url` is the public address that hosted machines fetch. Raises `ValueError`
+    if a cell would read a name that is nowhere bound.
     """
     exercises = read_exercises(notebook.cells, name)
     solutions = {exercise.solution: exercise for exercise in exercises}
@@ -86,10 +93,12 @@ def learners_edition(
         else:
             cells.append(_unexecuted(cell, siblings))
         if place == 0:
-            cells.append(_note(name, exercises))
+            cells.append(_note(name, exercises, url))
     made = copy.copy(notebook)
     made.cells = cells
     _refuse_gaps(cells, name)
+    if url is not None:
+        made = with_set_up(made, url)
     made.metadata = copy.deepcopy(notebook.metadata)
     made.metadata[METADATA] = {"source": f"{name}.ipynb", "hash": sha256_of(source_text(made))}
     return made
@@ -173,13 +182,14 @@ def _unexecuted(cell: nbformat.NotebookNode, siblings: frozenset[str] | set[str]
     return made
 
 
-def _note(name: str, exercises: tuple[Exercise, ...]) -> nbformat.NotebookNode:
+def _note(name: str, exercises: tuple[Exercise, ...], url: str | None) -> nbformat.NotebookNode:
     minutes = sum(exercise.minutes for exercise in exercises)
     count = f"{len(exercises)} exercise{'s' if len(exercises) > 1 else ''}"
+    buttons = f"{badges(url, f'notebooks/{FOLDER}/{name}.ipynb')}\n\n" if url else ""
     return _markdown(
         "exercise-edition",
-        f"> **Exercise edition** of [{name}](../{name}.ipynb): {count}, about {minutes} minutes of "
-        "your own work.\n"
+        f"{buttons}> **Exercise edition** of [{name}](../{name}.ipynb): {count}, about {minutes} "
+        "minutes of your own work.\n"
         ">\n"
         "> Run the cells from the top. In each exercise replace `raise NotImplementedError` and "
         "run the check below it: it says *correct*, or names the likely mistake. Hints and answers "

@@ -17,6 +17,9 @@ from rg_helpers.course.folders import repository
 TAG = "set-up"
 BRANCH = "main"
 GITHUB = re.compile(r"https://github\.com/(?P<name>[\w.-]+/[\w.-]+?)(?:\.git)?/?")
+CURE = (
+    'write the course\'s public address there, such as Repository = "https://github.com/OWNER/NAME"'
+)
 CELL = """\
 # On Colab and other hosted machines this fetches the course; elsewhere it does nothing.
 import importlib.util
@@ -34,16 +37,16 @@ if importlib.util.find_spec("rg_helpers") is None:
     sys.path.insert(0, str(course))  # pip's own link is read when a kernel starts"""
 
 
-def repository_url() -> str:
-    """Return the address of the public repository; raises `ValueError` where none is set."""
-    project = tomllib.loads((repository() / "pyproject.toml").read_text("utf-8")).get("project", {})
-    url = project.get("urls", {}).get("Repository", "")
-    if not GITHUB.fullmatch(url):
-        said = f"is {url!r}" if url else "is not set"
-        raise ValueError(
-            f"Repository under [project.urls] in pyproject.toml {said}: write the course's public "
-            'address there, such as Repository = "https://github.com/OWNER/NAME"'
-        )
+def repository_url() -> str | None:
+    """Return the address of the public repository, None where none is set.
+
+    Raises `ValueError` for an address that no hosted machine could open.
+    """
+    path = repository() / "pyproject.toml"
+    project = tomllib.loads(path.read_text("utf-8")).get("project", {}) if path.is_file() else {}
+    url = project.get("urls", {}).get("Repository")
+    if url is not None and not GITHUB.fullmatch(url):
+        raise ValueError(f"Repository under [project.urls] in pyproject.toml is {url!r}: {CURE}")
     return url
 
 

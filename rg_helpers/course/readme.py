@@ -9,7 +9,10 @@ from pathlib import Path
 from rg_helpers.accuracy import HARDEST
 from rg_helpers.artefacts import read_json, write_text
 from rg_helpers.course.claims import Claim, read_claims
+from rg_helpers.course.exercise_notebooks import FOLDER
 from rg_helpers.course.folders import notebooks_folder, repository, results_folder
+from rg_helpers.course.hosted import badges, repository_url
+from rg_helpers.course.notebook_files import find_notebooks
 from rg_helpers.experiment.arms import ARMS, title_of
 
 Claims = Mapping[str, Claim]
@@ -334,7 +337,20 @@ def _words(name: str) -> str:
     return name.replace("_", " ")
 
 
+def _launch(claims: Claims) -> str:
+    """Buttons that open the first chapter on hosted machines, where the course has an address."""
+    url = repository_url()
+    if url is None:
+        return (
+            "Buttons for Colab and Binder appear here once `Repository` in `[project.urls]` names "
+            "the public address (`rgh launch --write`)."
+        )
+    first = find_notebooks(notebooks_folder())[0]
+    return badges(url, f"notebooks/{FOLDER}/{first.name}")
+
+
 BLOCKS: Mapping[str, Callable[[Claims], str]] = {
+    "launch": _launch,
     "notebooks": _notebooks,
     "claims:accuracy": _accuracy,
     "claims:edges": _edges,

@@ -79,16 +79,58 @@ def test_links_open_the_notebook_itself():
     )
 
 
-def test_the_command_writes_the_cell_and_prints_the_buttons(checkout, add_notebook, capsys):
-    path = add_notebook("00_a", "x = 1")
+CHECK = """\
+def check(function):
+    assert function([1, 2]) == 3, "add"
+
+
+attempt(check, my_sum);"""
+EXERCISE = [
+    ("markdown", "### Exercise 1 · Sums (●○○, importance ★☆☆, 5 minutes)", None),
+    ("code", "def my_sum(values):\n    raise NotImplementedError", "exercise"),
+    ("code", CHECK, "check"),
+    ("markdown", "<details><summary>Hint</summary>\n\nAdd.\n</details>", "hint"),
+    ("code", "def total(values):\n    return sum(values)\n\n\ncheck(total)", "solution"),
+]
+
+
+def add_exercise(path):
+    notebook = read_notebook(path)
+    for kind, source, tag in EXERCISE:
+        cell = getattr(nbformat.v4, f"new_{kind}_cell")(source)
+        cell.metadata = {"tags": [tag] if tag else []}
+        notebook.cells.append(cell)
+    nbformat.write(notebook, path)
+
+
+def test_the_command_writes_buttons_and_the_cell_where_people_start(checkout, add_notebook, capsys):
+    path = add_notebook("00_a", "from rg_helpers.course.exercises import attempt")
+    add_exercise(path)
+    readme = checkout / "README.md"
+    readme.write_text((ROOT / "README.md").read_text())
     set_repository(checkout, URL)
     before = path.read_bytes()
     assert cli.main(["launch"]) == 0
     assert path.read_bytes() == before
-    assert "mybinder.org/v2/gh/somebody" in capsys.readouterr().out
+    made = checkout / "notebooks" / "exercises" / path.name
+    assert not made.exists()
+    link = hosted.binder_link(URL, "notebooks/exercises/00_a.ipynb")
+    assert link in capsys.readouterr().out
     assert cli.main(["launch", "--write"]) == 0
-    tags = [cell.metadata.get("tags", []) for cell in read_notebook(path).cells]
-    assert tags[:3] == [[], ["set-up"], ["parameters"]]
+    assert path.read_bytes() == before  # the executed notebook stays as it was executed
+    cells = read_notebook(made).cells
+    code = [cell for cell in cells if cell.cell_type == "code"]
+    assert code[0].source == hosted.CELL.format(url=URL)
+    assert [cell.metadata.get("tags", []) for cell in code][1] == ["parameters"]
+    assert link in cells[1].source
+    assert link in readme.read_text()
+    capsys.readouterr()
+    assert cli.main(["exercises", "--check"]) == 0
+    assert cli.main(["claims", "--readme"]) == 0
+    assert link in readme.read_text()
+    made_before = made.read_bytes()
+    assert cli.main(["launch", "--write"]) == 0
+    assert made.read_bytes() == made_before
 
 
 @pytest.mark.parametrize("url", ["", "https://example.org/x"])

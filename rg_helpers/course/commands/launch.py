@@ -1,31 +1,37 @@
-"""Write the cell that lets a notebook fetch the course on Colab, and print the buttons.
+"""Print the buttons that open the course on Colab and Binder; write them where people start.
 
-The address of the repository is the one in pyproject.toml ([project.urls], Repository).
+The address of the repository is the one in pyproject.toml ([project.urls], Repository). With
+--write the README gets its buttons, and the learner's notebooks theirs with the cell that fetches
+the course on a machine that lacks it; what somebody has worked in is left as it is.
 """
 
 from __future__ import annotations
 
 import argparse
 
-import nbformat
-
-from rg_helpers.artefacts import write_text
-from rg_helpers.course.folders import notebooks_folder, repository
-from rg_helpers.course.hosted import badges, repository_url, with_set_up
-from rg_helpers.course.notebook_files import find_notebooks, read_notebook
+from rg_helpers.course.exercise_notebooks import FOLDER, editions, write_edition
+from rg_helpers.course.folders import notebooks_folder
+from rg_helpers.course.hosted import CURE, badges, repository_url
+from rg_helpers.course.readme import update_readme
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `rgh launch`."""
     parser.add_argument("names", nargs="*", help="notebooks such as 03 (all)")
-    parser.add_argument("--write", action="store_true", help="write the cell into the notebooks")
+    parser.add_argument("--write", action="store_true", help="write buttons and cells")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run `rgh launch`; without --write nothing is changed."""
     url = repository_url()
-    for path in find_notebooks(notebooks_folder(), arguments.names):
-        print(f"{path.stem}\n{badges(url, path.relative_to(repository()).as_posix())}\n")
+    if url is None:
+        raise ValueError(f"Repository under [project.urls] in pyproject.toml is not set: {CURE}")
+    folder = notebooks_folder()
+    for edition in editions(folder, folder / FOLDER, tuple(arguments.names)):
+        name = edition.path.stem
+        print(f"{name}\n{badges(url, f'notebooks/{FOLDER}/{name}.ipynb')}\n")
         if arguments.write:
-            write_text(path, nbformat.writes(with_set_up(read_notebook(path), url)) + "\n")
+            write_edition(edition)
+    if arguments.write:
+        update_readme()
     return 0

@@ -105,8 +105,9 @@ def claims_of(report: Mapping[str, Any], path: Path) -> Iterator[Claim]:
     """Yield what the ledger holds: gains over practice at random and on another, and pooled."""
     for row in report["gains"]:
         if row["of"] == "all" and row["against"] in RIVALS:
+            planted = row["planted"].replace(" ", "_")
             yield claim_from_result(
-                f"tutor.{row['family']}.{row['planted'].replace(' ', '_')}.gain_vs_{row['against']}",
+                f"tutor.{row['family']}.{planted}.gain_vs_{row['against']}",
                 f"{row['family']} problems solved after practice on the located gap "
                 f"({row['planted']}), minus after as much practice: {row['against']}",
                 path,
