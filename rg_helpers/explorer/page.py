@@ -11,10 +11,18 @@ from typing import Any
 from rg_helpers.artefacts import write_text
 
 FOLDER = Path(__file__).parent
-MODULE, STYLE = FOLDER / "explorer.js", FOLDER / "explorer.css"
+# The module by ideas: each file declares functions, the last one exports. Neither anywidget, which
+# takes one text, nor a page opened from disk could follow imports between files.
+MODULE_PARTS = ("graphs.js", "words.js", "drawing.js", "controls.js", "explorer.js")
+STYLE = FOLDER / "explorer.css"
 # Nothing may be fetched: what the page needs stands in it.
 POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'"
 ROW, CONTROLS, TALLEST = 27, 330, 900  # pixels of a line, of what stands round the text, of a frame
+
+
+def module_source() -> str:
+    """Return the explorer's JavaScript: one module without imports, joined from its parts."""
+    return "\n".join((FOLDER / part).read_text(encoding="utf-8") for part in MODULE_PARTS)
 
 
 def explorer_html(data: Mapping[str, Any], path: str | Path) -> Path:
@@ -39,7 +47,7 @@ def explorer_page(data: Mapping[str, Any]) -> str:
         f"<title>{title}</title>\n<style>\n{STYLE.read_text(encoding='utf-8')}</style>\n</head>\n"
         f'<body class="rgx-page">\n<main id="explorer">{_plain_list(data)}</main>\n'
         f'<script type="application/json" id="explorer-data">{plain}</script>\n'
-        f'<script type="module">\n{MODULE.read_text(encoding="utf-8")}\n'
+        f'<script type="module">\n{module_source()}\n'
         'const given = JSON.parse(document.getElementById("explorer-data").textContent);\n'
         'window.explorer = mount(document.getElementById("explorer"), given);\n'
         "</script>\n</body>\n</html>\n"

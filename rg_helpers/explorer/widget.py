@@ -9,7 +9,7 @@ import anywidget
 import traitlets
 
 from rg_helpers.explorer.data import GOLD, method_named
-from rg_helpers.explorer.page import MODULE, STYLE, explorer_frame
+from rg_helpers.explorer.page import STYLE, explorer_frame, module_source
 
 NONE = -1  # no layer, head or node chosen
 VIEWS = ("auto", "graph", "arcs")
@@ -23,7 +23,7 @@ class Explorer(anywidget.AnyWidget):
     Raises `traitlets.TraitError` for what the data does not hold.
     """
 
-    _esm = MODULE
+    _esm = module_source()
     _css = STYLE
 
     data = traitlets.Dict().tag(sync=True)

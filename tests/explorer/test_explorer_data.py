@@ -22,7 +22,7 @@ from rg_helpers.explorer import (
 )
 from rg_helpers.explorer.data import first_threshold
 from rg_helpers.explorer.packing import LEVELS, pack_weights, unpack_weights
-from rg_helpers.explorer.page import STYLE
+from rg_helpers.explorer.page import FOLDER, MODULE_PARTS, STYLE, module_source
 from rg_helpers.explorer.words import graph_in_words, line_in_words
 from rg_helpers.graphs.step_graph import StepGraph
 from rg_helpers.plots.style import KIND_STYLES, PALETTE, png_bytes
@@ -178,6 +178,15 @@ def test_page_holds_everything_and_escapes_text(flawed_data, tmp_path):
     assert "</iframe>" not in explorer_frame(data)[: -len("</iframe>")]
     with pytest.raises(ValueError, match="explorer_data"):
         explorer_page({"nodes": []})
+
+
+def test_the_module_is_all_its_parts_and_imports_nothing():
+    assert sorted(MODULE_PARTS) == sorted(path.name for path in FOLDER.glob("*.js"))
+    module = module_source()
+    statements = re.findall(r"^\s*(import|export)\b.*", module, re.MULTILINE)
+    assert statements == ["export", "export"]  # mount, for a page; render, for anywidget
+    declared = re.findall(r"^(?:export )?(?:function|const|let) (\w+)", module, re.MULTILINE)
+    assert len(declared) == len(set(declared)) > 40, "two parts declare one name"
 
 
 def test_style_follows_the_palette():
