@@ -1,7 +1,8 @@
 """Links inside the prose of a notebook's page: terms, cited works and other notebooks.
 
 Only Markdown cells are prose. Code, headings, formulas and what is a link already stay as they
-are; a term is linked where a page first uses it, a work and a notebook wherever they are named.
+are; a term is linked where a page first uses it, a work and a notebook wherever they are named. A
+term that no prose of a page uses is linked in the tables and sentences that its code printed.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from rg_helpers.course.gallery.glossary import Term, form_pattern
 from rg_helpers.course.gallery.references import ARXIV_ID, Reference
 
 PROSE = "text_cell_render"  # the class of nbconvert's Markdown cells
+PRINTED = "output_markdown"  # and of the Markdown that code displays
 UNTOUCHED = {"a", "code", "pre", "h1", "h2", "h3", "h4", "h5", "h6", "summary", "th"}
 VOID = {"img", "br", "hr", "input", "wbr"}
 NOTEBOOK = re.compile(r"\b(?P<word>[Nn]otebook )(?P<number>\d\d)\b")
@@ -33,17 +35,18 @@ def link_prose(
     `works` are by arXiv number, `notebooks` maps numbers ("03") to pages; `root` leads from the
     page's folder to the one of glossary.html and references.html.
     """
-    linker = _Linker(terms, works or {}, notebooks or {}, root)
-    linker.feed(body)
-    linker.close()
-    return "".join(linker.written), linker.cited
+    linker = _Linker(PROSE, terms, works or {}, notebooks or {}, root)
+    prose = linker.link(body)
+    left = [term for term in terms if term.slug not in linker.seen]
+    return _Linker(PRINTED, left, {}, {}, root).link(prose), linker.cited
 
 
 class _Linker(HTMLParser):
-    """Writes everything out as it came in, but for the text of prose."""
+    """Writes everything out as it came in, but for the text inside <div>s of the class `place`."""
 
     def __init__(
         self,
+        place: str,
         terms: Sequence[Term],
         works: Mapping[str, Reference],
         notebooks: Mapping[str, str],
@@ -52,6 +55,8 @@ class _Linker(HTMLParser):
         super().__init__(convert_charrefs=False)
         self.written: list[str] = []
         self.cited: set[str] = set()
+        self.seen: set[str] = set()  # slugs of the terms that are linked
+        self._place = place
         self._by_form = {_plain(form): term for term in terms for form in term.forms}
         # One pass for each kind would find terms inside links just made, so all are one pattern.
         kinds = [ARXIV_ID.pattern, NOTEBOOK.pattern]
@@ -59,13 +64,18 @@ class _Linker(HTMLParser):
             kinds.append(f"(?i:{form_pattern(self._by_form).pattern})")
         self._pattern = re.compile("|".join(kinds))
         self._works, self._notebooks, self._root = works, notebooks, root
-        self._seen: set[str] = set()
-        self._divisions = 0  # open <div>s since the prose began; 0 outside prose
+        self._divisions = 0  # open <div>s since the place began; 0 outside it
         self._untouched = 0
+
+    def link(self, body: str) -> str:
+        """Return `body` with its links."""
+        self.feed(body)
+        self.close()
+        return "".join(self.written)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.written.append(self.get_starttag_text() or "")
-        if tag == "div" and (self._divisions or PROSE in (dict(attrs).get("class") or "")):
+        if tag == "div" and (self._divisions or self._place in (dict(attrs).get("class") or "")):
             self._divisions += 1
         if tag in UNTOUCHED and tag not in VOID:
             self._untouched += 1
@@ -110,9 +120,9 @@ class _Linker(HTMLParser):
             key = self._works[found].key
             return f'<a href="{self._root}references.html#{key}">{found}</a>'
         term = self._by_form.get(_plain(found))
-        if term is None or term.slug in self._seen:
+        if term is None or term.slug in self.seen:
             return found
-        self._seen.add(term.slug)
+        self.seen.add(term.slug)
         told = html.escape(term.text, quote=True)
         return (
             f'<a class="term" href="{self._root}glossary.html#{term.slug}" title="{told}">'

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from rg_helpers.course.gallery.glossary import Term
@@ -91,6 +93,16 @@ def test_outside_markdown_cells_nothing_is_linked():
     )
     assert body == prose("x") + after
     assert cited == set()
+
+
+def test_a_term_that_no_prose_uses_is_linked_where_it_is_printed():
+    printed = '<div class="output_markdown"><table><td>a graph, gold graphs</td></table></div>'
+    body, _ = link_prose(printed + prose("<p>A graph.</p>"), terms=TERMS)
+    assert re.findall(r'glossary\.html#([\w-]+)"[^>]*>([^<]+)</a>', body) == [
+        ("gold-graph", "gold graphs"),
+        ("graph", "graph"),
+    ]
+    assert "<td>a graph, <a " in body
 
 
 def test_works_and_notebooks_are_linked_wherever_they_are_named():

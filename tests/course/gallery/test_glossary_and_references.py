@@ -11,6 +11,8 @@ import pytest
 
 from rg_helpers.course.gallery.formulas import formula_image
 from rg_helpers.course.gallery.glossary import form_pattern, read_glossary
+from rg_helpers.course.gallery.linking import link_prose
+from rg_helpers.course.gallery.notebook_body import notebook_body
 from rg_helpers.course.gallery.references import ARXIV_ID, by_arxiv, read_references
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -62,6 +64,16 @@ def test_a_term_is_used_in_the_notebook_that_is_said_to_introduce_it():
     ]
     assert not absent
     assert {term.notebook for term in TERMS} <= set(texts)
+
+
+@pytest.mark.slow
+def test_every_term_is_linked_from_a_page():
+    linked = set()
+    for path in NOTEBOOKS:
+        body, _ = link_prose(notebook_body(path)[0], terms=TERMS)
+        linked |= set(re.findall(r'href="\.\./glossary\.html#([\w-]+)"', body))
+    absent = [term.term for term in TERMS if term.slug not in linked]
+    assert not absent, f"a reader of the chapters never meets {absent}: use, rename or drop them"
 
 
 def test_every_notebook_has_terms_to_link():
