@@ -63,7 +63,8 @@ def test_an_edition_runs_the_cells_of_the_complete_notebook_but_the_solutions(na
     kept = [(c.id, c.source) for c in cells if not tagged(c, "solution")]
     run = [c for c in LEARNERS[name].cells if c.cell_type == "code"]
     added = [c for c in run if tagged(c, TAKEN_TAG) or tagged(c, SET_UP_TAG)]
-    assert [(c.id, c.source) for c in run if c not in added] == kept
+    ran = [(c.id, c.source) for c in run if c not in added]
+    assert ran == kept, "other cells than the complete notebook's: run `rgh exercises`"
     assert len(cells) > len(kept), "an edition without an exercise"
     before = {c.id: place for place, c in enumerate(LEARNERS[name].cells)}
     for solution in (c for c in cells if tagged(c, "solution")):
