@@ -151,7 +151,7 @@ def _prediction(claims: Claims) -> str:
     for words, score in INCREMENTS.items():
         rows.append(other(words, f"predict.increment.{{}}.{score}", "+.3f"))
     rows.append(other("first wrong step named, F1", "predict.first_wrong_step.{}.f1", ".2f"))
-    text = table(["AUROC [95 %] · inside a problem", *families], rows)
+    text = table(["AUROC [95 %] · within-problem AUC", *families], rows)
     cost = claims.get("predict.minutes_per_1000_traces")
     if cost is not None:
         text += (

@@ -158,11 +158,12 @@ def alt_text(rows: Mapping[str, Any], gains: Mapping[str, Any], words: str) -> s
     for family, found in rows.items():
         base = max((r for r in found if r["kind"] == "baseline"), key=lambda r: r["auroc"]["value"])
         graph = max((r for r in found if r["kind"] == "graph"), key=lambda r: r["auroc"]["value"])
-        sure = sum(gain["low"] > 0 for gain in gains[family])
+        sure = sum(gain["low"] > 0 and gain["p_holm"] < 0.05 for gain in gains[family])
         parts.append(
             f"in {family} the best baseline is {base['title']} ({base['auroc']['value']:.2f}), the "
             f"best graph predictor {graph['title']} ({graph['auroc']['value']:.2f}), and "
-            f"{sure} of {len(gains[family])} increments by graphs lie above zero"
+            f"{sure} of {len(gains[family])} increments by graphs lie above zero after Holm's "
+            "correction"
         )
     return (
         f"AUROC for {words} of baselines, graphs and both, with intervals, and below what graphs "
