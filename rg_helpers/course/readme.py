@@ -220,11 +220,12 @@ def _tutor(claims: Claims) -> str:
     ]
     rows.append(row("mean of the students", POOLED, "all"))
     rows.append(row("mean, problems that ask for what was planted", POOLED, "asking"))
-    first = found[*students[0], "random"]
+    first, pooled = found[*students[0], "random"], found.get((POOLED, "all", "random"))
     text = table(["the gap that was planted", *RIVALS.values()], rows)
+    means = f"; the means of {pooled.n} {pooled.unit}, each counted once" if pooled else ""
     return (
-        f"{text}\n\nEach of {first.n} {first.unit} and several draws of practice; not corrected "
-        f"for their number ({first.device}, {first.date})."
+        f"{text}\n\nEach of {first.n} {first.unit} and several draws of practice{means}; not "
+        f"corrected for their number ({first.device}, {first.date})."
     )
 
 
