@@ -133,6 +133,26 @@ def test_the_command_writes_buttons_and_the_cell_where_people_start(checkout, ad
     assert made.read_bytes() == made_before
 
 
+def test_what_somebody_has_worked_in_is_left_and_the_rest_is_written(
+    checkout, add_notebook, capsys
+):
+    for name in ("00_a", "01_b"):
+        add_exercise(add_notebook(name, "from rg_helpers.course.exercises import attempt"))
+    readme = checkout / "README.md"
+    readme.write_text((ROOT / "README.md").read_text())
+    assert cli.main(["exercises"]) == 0
+    mine, other = (checkout / "notebooks/exercises" / f"{name}.ipynb" for name in ("00_a", "01_b"))
+    mine.write_text(mine.read_text().replace("raise NotImplementedError", "return sum(values)"))
+    before = mine.read_bytes()
+    set_repository(checkout, URL)
+    assert cli.main(["launch", "--write"]) == 1
+    assert "00_a.ipynb holds work of yours" in capsys.readouterr().err
+    assert mine.read_bytes() == before
+    fetched = [c for c in read_notebook(other).cells if hosted.TAG in c.metadata.get("tags", [])]
+    assert len(fetched) == 1
+    assert "mybinder.org" in readme.read_text()
+
+
 @pytest.mark.parametrize("url", ["", "https://example.org/x"])
 def test_without_an_address_the_cure_is_named(checkout, add_notebook, capsys, url):
     add_notebook("00_a", "x = 1")

@@ -13,11 +13,13 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from rg_helpers.course.exercise_notebooks import (
     FOLDER,
     STARTED,
+    Edition,
     drifted,
     editions,
     exercises_of,
@@ -49,10 +51,18 @@ def run(arguments: argparse.Namespace) -> int:
         lines = drifted(folder, output, tuple(arguments.names))
         print("\n".join(lines or ["every learner's notebook is what its source gives"]))
         return 1 if lines else 0
+    found = editions(folder, output, tuple(arguments.names))
+    return write_editions(found, output, force=arguments.force, beside=arguments.beside)
+
+
+def write_editions(
+    found: Iterable[Edition], output: Path, force: bool = False, beside: bool = False
+) -> int:
+    """Write learner's notebooks and say which; 1 if one of them was left as somebody's work."""
     written, refused = 0, 0
-    for edition in editions(folder, output, tuple(arguments.names)):
+    for edition in found:
         try:
-            path = write_edition(edition, force=arguments.force, beside=arguments.beside)
+            path = write_edition(edition, force=force, beside=beside)
         except ValueError as error:
             refused += 1
             print(error, file=sys.stderr)

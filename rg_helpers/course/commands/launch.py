@@ -2,14 +2,16 @@
 
 The address of the repository is the one in pyproject.toml ([project.urls], Repository). With
 --write the README gets its buttons, and the learner's notebooks theirs with the cell that fetches
-the course on a machine that lacks it; what somebody has worked in is left as it is.
+the course on a machine that lacks it. A notebook that somebody has worked in is left as it is and
+named (exit code 1); the others are written.
 """
 
 from __future__ import annotations
 
 import argparse
 
-from rg_helpers.course.exercise_notebooks import FOLDER, editions, write_edition
+from rg_helpers.course.commands.exercises import write_editions
+from rg_helpers.course.exercise_notebooks import FOLDER, editions
 from rg_helpers.course.folders import notebooks_folder
 from rg_helpers.course.hosted import CURE, badges, repository_url
 from rg_helpers.course.readme import update_readme
@@ -22,16 +24,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run `rgh launch`; without --write nothing is changed."""
+    """Run `rgh launch`; without --write nothing is changed; 1 if a notebook was left as it is."""
     url = repository_url()
     if url is None:
         raise ValueError(f"Repository under [project.urls] in pyproject.toml is not set: {CURE}")
-    folder = notebooks_folder()
-    for edition in editions(folder, folder / FOLDER, tuple(arguments.names)):
+    output = notebooks_folder() / FOLDER
+    found = editions(notebooks_folder(), output, tuple(arguments.names))
+    for edition in found:
         name = edition.path.stem
         print(f"{name}\n{badges(url, f'notebooks/{FOLDER}/{name}.ipynb')}\n")
-        if arguments.write:
-            write_edition(edition)
-    if arguments.write:
-        update_readme()
-    return 0
+    if not arguments.write:
+        return 0
+    update_readme()
+    return write_editions(found, output)
